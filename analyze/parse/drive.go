@@ -40,20 +40,25 @@ type reader struct {
 	afterLine int // lines read
 }
 
-// Artifact reads one artifact and returns its sections. next numbers them. An
-// error is an I/O error; everything else is a Problem in the sink.
-func Artifact(a *record.Artifact, r io.Reader, sink Sink, next func() int) ([]*record.Section, error) {
+// Artifact reads one artifact and returns its sections. next numbers them;
+// text, if not nil, gets the text that lines are counted in. An error is an
+// I/O error; everything else is a Problem in the sink.
+func Artifact(a *record.Artifact, r io.Reader, text io.Writer, sink Sink, next func() int) ([]*record.Section, error) {
 	d := &reader{sink: sink, formats: formats, artifact: a, next: next}
 	d.out.sink = sink
-	br := bufio.NewReaderSize(decode(r), 256<<10)
-	if magic, _ := br.Peek(8); len(magic) > 0 {
+	plain := bufio.NewReaderSize(decode(r), 256<<10)
+	br := plain
+	if magic, _ := plain.Peek(8); len(magic) > 0 {
 		if name := binaryFormat(magic); name != "" {
 			d.open(nil)
 			d.out.sec.Format = name
 			d.out.problem(record.Pos{}, "", "a "+name+" is not read as a listing")
-			_, err := io.Copy(io.Discard, br)
+			_, err := io.Copy(io.Discard, plain)
 			return d.sections, err
 		}
+	}
+	if text != nil {
+		br = bufio.NewReaderSize(io.TeeReader(plain, text), 256<<10)
 	}
 	err := d.lines(br)
 	d.finish()

@@ -93,7 +93,7 @@ func parseText(t testing.TB, text []byte) (*collector, []*record.Section) {
 	var c collector
 	n := 0
 	a := &record.Artifact{ID: 1, Path: "input"}
-	sections, err := Artifact(a, bytes.NewReader(text), &c, func() int { n++; return n })
+	sections, err := Artifact(a, bytes.NewReader(text), nil, &c, func() int { n++; return n })
 	if err != nil {
 		t.Fatal(err)
 	}

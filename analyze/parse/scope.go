@@ -6,11 +6,11 @@ import (
 	"whichbackend/analyze/record"
 )
 
-// scopeOfPath tells where an artifact is true from the folders that it lies
+// ScopeOfPath tells where an artifact is true from the folders that it lies
 // in: the first is the host, then pods/NAMESPACE/POD, containers/NAME or
 // netns/NAME the network namespace; a first folder cluster holds API objects.
 // Other folders below a scope mean nothing.
-func scopeOfPath(path string) record.Scope {
+func ScopeOfPath(path string) record.Scope {
 	dirs := strings.Split(path, "/")
 	dirs = dirs[:len(dirs)-1]
 	if len(dirs) == 0 {
@@ -35,10 +35,10 @@ func scopeOfPath(path string) record.Scope {
 	return s
 }
 
-// merge puts what a transcript says of a command's scope over what the path
+// MergeScopes puts what a transcript says of a command's scope over what the path
 // says of the artifact. A transcript that runs docker exec on a host that the
 // path names is true in the container on that host.
-func merge(path, said record.Scope) record.Scope {
+func MergeScopes(path, said record.Scope) record.Scope {
 	switch {
 	case said == (record.Scope{}):
 		return path

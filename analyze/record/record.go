@@ -67,7 +67,8 @@ type Artifact struct {
 	ID     int
 	Input  int    // number of the input on the command line, from 0
 	Path   string // as in the bundle, below the folder that wraps everything
-	Host   string
+	// Scope is what its place in the bundle says; a section may say more.
+	Scope  Scope
 	Size   int64
 	SHA256 string
 	// Recorded is when it was recorded, where a manifest tells; zero otherwise.

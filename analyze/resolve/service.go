@@ -1,0 +1,481 @@
+package resolve
+
+import (
+	"net/netip"
+	"sort"
+	"strconv"
+	"strings"
+
+	"whichbackend/analyze/record"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// readServices indexes services by what a connection may dial.
+func (w *world) readServices() error {
+	list, err := w.st.Services()
+	if err != nil {
+		return err
+	}
+	sort.SliceStable(list, func(i, j int) bool { return w.less(list[i].Pos, list[j].Pos) })
+	for i := range list {
+		v := &list[i]
+		if !w.current[v.Section] {
+			continue
+		}
+		s := service{v, w.placeOf[v.Section]}
+		w.services = append(w.services, s)
+		if v.Source == record.FromEnvoyCluster {
+			w.clusters[v.Cluster] = append(w.clusters[v.Cluster], s)
+			continue
+		}
+		if v.Source == record.FromKubernetes && v.Name != "" {
+			w.byName[v.Name] = append(w.byName[v.Name], s)
+		}
+		switch a := v.Address; {
+		case !a.IsValid():
+		case a.Addr().IsUnspecified():
+			w.byPort[a.Port()] = append(w.byPort[a.Port()], s)
+		case a.Port() == 0:
+			w.byIP[a.Addr()] = append(w.byIP[a.Addr()], s)
+		default:
+			w.byAddress[a] = append(w.byAddress[a], s)
+		}
+	}
+	w.readNumbers()
+	return nil
+}
+
+// readNumbers learns a table's own numbers of backends: from a list of
+// backends, and by joining the list of slots with numbers to the one with
+// addresses.
+func (w *world) readNumbers() {
+	type slotKey struct {
+		host    string
+		address netip.AddrPort
+		local   bool
+	}
+	slots := map[slotKey][]record.Backend{}
+	put := func(host string, b record.Backend, a netip.AddrPort) {
+		k := backendKey{host, b.ID}
+		if old, ok := w.numbers[k]; !ok || old.Port() == 0 {
+			w.numbers[k] = a
+		}
+	}
+	for _, s := range w.services {
+		if s.Source != record.FromCiliumLB || s.place == nil {
+			continue
+		}
+		for _, b := range s.Backends {
+			if b.ID != 0 && b.Address.IsValid() {
+				put(s.place.host, b, b.Address)
+			}
+		}
+		if s.Type != "backends" && s.Address.IsValid() && len(s.Backends) > 0 && s.Backends[0].ID == 0 {
+			slots[slotKey{s.place.host, s.Address, s.Local}] = s.Backends
+		}
+	}
+	for _, s := range w.services {
+		if s.Source != record.FromCiliumLB || s.place == nil || !s.Address.IsValid() {
+			continue
+		}
+		known, ok := slots[slotKey{s.place.host, s.Address, s.Local}]
+		if !ok || len(known) != len(s.Backends) {
+			continue
+		}
+		for i, b := range s.Backends {
+			if b.ID != 0 && known[i].Address.IsValid() {
+				// Only where both lists agree on the address, or one names none.
+				old := w.numbers[backendKey{s.place.host, b.ID}]
+				if !old.IsValid() || old.Addr() == known[i].Address.Addr() {
+					put(s.place.host, b, known[i].Address)
+				}
+			}
+		}
+	}
+}
+
+// at returns the services that stand behind an address, as seen from hosts:
+// those whose tables the connection passes. An empty list of hosts means that
+// it is not known which.
+func (w *world) servicesAt(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) []service {
+	var out []service
+	add := func(list []service, anyAddress bool) {
+		for _, s := range list {
+			if s.Protocol != 0 && s.Protocol != p || s.Source == record.FromEnvoyListener {
+				continue
+			}
+			if anyAddress && (s.Address.Addr().Is4() != dst.Addr().Is4() || !w.hostAddress(dst.Addr(), s)) {
+				continue
+			}
+			if s.place != nil && len(hosts) > 0 && !hosts[s.place.host] && !hosts[""] && s.place.host != "" {
+				continue
+			}
+			out = append(out, s)
+		}
+	}
+	add(w.byAddress[dst], false)
+	add(w.byIP[dst.Addr()], false)
+	add(w.byPort[dst.Port()], true)
+	return out
+}
+
+// hostAddress tells whether an address may be one that a host holds itself, so
+// that a port on any address of the host is meant.
+func (w *world) hostAddress(a netip.Addr, s service) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	if s.place != nil && s.place.addrs[a] {
+		return true
+	}
+	for _, p := range w.places {
+		if p.kind == record.ScopeHost && p.addrs[a] && (s.place == nil || sameHost(p.host, s.place.host)) {
+			return true
+		}
+	}
+	for _, o := range w.owners[a] {
+		if o.kind == "node" && (s.place == nil || sameHost(o.host, s.place.host)) {
+			return true
+		}
+	}
+	// Nothing tells who holds the address: it may be.
+	return len(w.owners[a]) == 0 && len(w.holders(a, "")) == 0 && len(w.byIP[a]) == 0
+}
+
+// serviceParty names the service behind an address.
+func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) (Party, bool) {
+	party := Party{Address: dst.String()}
+	list := w.servicesAt(dst, p, hosts)
+	if len(list) == 0 {
+		return party, false
+	}
+	party.Kind = "service"
+	// An API object knows the name best, then whoever says one.
+	for _, bySource := range []func(service) bool{
+		func(s service) bool { return s.Source == record.FromKubernetes && s.Namespace != "" },
+		func(s service) bool { return s.Namespace != "" },
+		func(s service) bool { return true },
+	} {
+		name, namespace, n := "", "", 0
+		for _, s := range list {
+			if s.Name == "" || !bySource(s) || s.Type == "redirect" || s.Type == "dnat" {
+				continue
+			}
+			if name != s.Name || namespace != s.Namespace {
+				n++
+			}
+			name, namespace = s.Name, s.Namespace
+		}
+		if n == 1 {
+			party.Name, party.Namespace = name, namespace
+			break
+		}
+	}
+	return party, true
+}
+
+// choice is one backend that a service may choose.
+type choice struct {
+	address netip.AddrPort
+	name    Party
+	reason  string
+	pos     record.Pos
+	mech    string
+}
+
+// choices are the backends that a service may choose from. settled is true
+// when every listing that the choice depends on is complete.
+type choices struct {
+	list     []choice
+	complete bool
+	empty    bool // a complete listing says that there is none
+	mech     string
+	http     bool
+}
+
+// sourceOrder ranks what says best from which backends a new connection
+// chooses: the datapath's own table, then the control plane.
+var sourceOrder = [][]record.Source{
+	{record.FromRules, record.FromIPVS, record.FromCiliumLB},
+	{record.FromKubernetes, record.FromDocker, record.FromCiliumAgent, record.FromZtunnel},
+}
+
+// choose lists the backends behind an address. hosts are those whose tables
+// the connection passes.
+func (w *world) choose(dst netip.AddrPort, p record.Protocol, hosts map[string]bool, depth int) choices {
+	list := w.servicesAt(dst, p, hosts)
+	for _, sources := range sourceOrder {
+		got := choices{complete: true}
+		any := false
+		for _, s := range list {
+			if !hasSource(sources, s.Source) {
+				continue
+			}
+			if w.expand(&got, s, dst, p, depth) {
+				any = true
+			}
+		}
+		if any {
+			got.tidy()
+			return got
+		}
+	}
+	return w.byPodName(list, dst)
+}
+
+func hasSource(list []record.Source, s record.Source) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// expand adds the backends of one service record, and tells whether it names
+// any or says that there are none.
+func (w *world) expand(c *choices, s service, dst netip.AddrPort, p record.Protocol, depth int) bool {
+	said := false
+	for _, half := range w.halves(s, dst) {
+		if !half.Complete && len(half.Backends) == 0 {
+			continue
+		}
+		said = true
+		if c.mech == "" {
+			c.mech = w.serviceMechanism(s)
+		}
+		c.complete = c.complete && half.Complete
+		if len(half.Backends) == 0 {
+			c.empty = true
+		}
+		for _, b := range half.Backends {
+			w.addChoice(c, s, half, b, dst, p, depth)
+		}
+	}
+	return said
+}
+
+// halves are the records that list the backends of a service: the record
+// itself, the one of its firewall mark, or the endpoints of its name.
+func (w *world) halves(s service, dst netip.AddrPort) []service {
+	switch {
+	case s.Type == "redirect" || s.Type == "capture-outbound" || s.Type == "capture-inbound" || s.Type == "revnat":
+		return nil
+	case s.Source == record.FromKubernetes:
+		return w.endpoints(s)
+	case s.Mark != 0 && len(s.Backends) == 0:
+		var out []service
+		for _, o := range w.services {
+			if o.Source == record.FromIPVS && o.Mark == s.Mark && o.place == s.place {
+				out = append(out, o)
+			}
+		}
+		return out
+	}
+	return []service{s}
+}
+
+// endpoints are the halves of a Kubernetes service that list backends for one
+// of its ports.
+func (w *world) endpoints(s service) []service {
+	var out []service
+	ports := map[string]bool{}
+	for _, o := range w.byName[s.Name] {
+		if o.Address.IsValid() || o.Type != "" || o.Namespace != s.Namespace && o.Namespace != "" && s.Namespace != "" {
+			continue
+		}
+		ports[o.Port] = true
+		out = append(out, o)
+	}
+	if s.Port == "" || !ports[s.Port] {
+		if len(portsOf(out)) > 1 && s.TargetPort != 0 {
+			return filter(out, func(o service) bool { return o.TargetPort == s.TargetPort })
+		}
+		if len(portsOf(out)) > 1 {
+			// Several ports, and no name tells which is meant: not usable.
+			return nil
+		}
+		return out
+	}
+	return filter(out, func(o service) bool { return o.Port == s.Port || o.Port == "" && len(portsOf(out)) == 1 })
+}
+
+func portsOf(list []service) map[uint16]bool {
+	ports := map[uint16]bool{}
+	for _, o := range list {
+		for _, b := range o.Backends {
+			ports[b.Address.Port()] = true
+		}
+	}
+	return ports
+}
+
+func filter(list []service, keep func(service) bool) []service {
+	var out []service
+	for _, s := range list {
+		if keep(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// addChoice adds one backend. One that lies in a namespace which only carries
+// traffic on (Swarm's ingress) is followed to what is behind it.
+func (w *world) addChoice(c *choices, s, half service, b record.Backend, dst netip.AddrPort, p record.Protocol, depth int) {
+	a := b.Address
+	if !a.IsValid() || b.State == "not ready" || half.Source == record.FromIPVS && b.Weight == 0 {
+		return
+	}
+	if a.Port() == 0 {
+		port := dst.Port()
+		if s.TargetPort != 0 {
+			port = s.TargetPort
+		}
+		a = netip.AddrPortFrom(a.Addr(), port)
+	}
+	host := ""
+	if half.place != nil {
+		host = half.place.host
+	}
+	for _, at := range w.holders(a.Addr(), host) {
+		if at.kind == record.ScopeNetns && depth < 3 {
+			inner := w.chooseIn(at, a, p, depth+1)
+			c.complete = c.complete && inner.complete
+			c.list = append(c.list, inner.list...)
+			return
+		}
+	}
+	if s.Local && half.Source == record.FromKubernetes && b.Host != "" {
+		if node := w.ownerAt(dst.Addr(), ""); node != nil && node.kind == "node" && node.host != b.Host {
+			return
+		}
+	}
+	pos := b.Pos
+	if pos == (record.Pos{}) {
+		pos = half.Pos
+	}
+	ch := choice{address: a, pos: pos, mech: w.serviceMechanism(s), reason: w.choiceReason(s, half, b)}
+	if b.Name != "" {
+		ch.name = Party{Kind: "pod", Namespace: b.Namespace, Name: b.Name, Host: b.Host}
+		if half.Source == record.FromDocker {
+			ch.name.Kind, ch.name.Namespace, ch.name.Host = "container", "", ""
+		}
+	}
+	c.list = append(c.list, ch)
+}
+
+// chooseIn lists what an address leads to inside a namespace that carries
+// traffic on.
+func (w *world) chooseIn(at *place, dst netip.AddrPort, p record.Protocol, depth int) choices {
+	got := choices{complete: true}
+	said := false
+	for _, s := range w.services {
+		if s.place != at || s.Protocol != 0 && s.Protocol != p || !s.Address.IsValid() {
+			continue
+		}
+		if s.Address == dst || (s.Address.Addr().IsUnspecified() || s.Address.Addr() == dst.Addr()) && (s.Address.Port() == dst.Port() || s.Address.Port() == 0) {
+			said = w.expand(&got, s, dst, p, depth) || said
+		}
+	}
+	got.complete = got.complete && said
+	return got
+}
+
+func (w *world) choiceReason(s, half service, b record.Backend) string {
+	what := map[record.Source]string{
+		record.FromRules: "the rules", record.FromIPVS: "IPVS", record.FromCiliumLB: "Cilium's load-balancing map", record.FromKubernetes: "the endpoints",
+		record.FromDocker: "docker", record.FromCiliumAgent: "Cilium's agent", record.FromZtunnel: "ztunnel",
+	}[half.Source]
+	text := what + " of "
+	if s.Name != "" {
+		if s.Namespace != "" {
+			text += s.Namespace + "/"
+		}
+		text += s.Name
+	} else {
+		text += "the service"
+	}
+	text += " list it"
+	if half.Source == record.FromIPVS || half.Source == record.FromDocker || half.Source == record.FromCiliumAgent || half.Source == record.FromCiliumLB || half.Source == record.FromZtunnel {
+		text = strings.Replace(text, " list it", " lists it", 1)
+	}
+	if b.State != "" {
+		text += " as " + b.State
+	}
+	return text
+}
+
+// tidy sorts the choices by address and drops repeats; of two, the one that
+// knows a name stays.
+func (c *choices) tidy() {
+	sort.SliceStable(c.list, func(i, j int) bool {
+		if d := c.list[i].address.Compare(c.list[j].address); d != 0 {
+			return d < 0
+		}
+		return c.list[i].name.Name > c.list[j].name.Name
+	})
+	var out []choice
+	for _, x := range c.list {
+		if len(out) == 0 || out[len(out)-1].address != x.address {
+			out = append(out, x)
+		}
+	}
+	c.list = out
+	if len(out) > 0 {
+		c.empty = false
+	}
+}
+
+// serviceMechanism tells whose service it is.
+func (w *world) serviceMechanism(s service) string {
+	if s.Mechanism != "" && s.Mechanism != "netfilter" {
+		return s.Mechanism
+	}
+	switch {
+	case s.Source == record.FromKubernetes:
+		if w.runsCilium() {
+			return "cilium"
+		}
+		return "kube-proxy"
+	case s.Source == record.FromDocker:
+		return "docker-swarm"
+	case s.place != nil && swarmPlace(s.place):
+		return "docker-swarm"
+	case s.Source == record.FromIPVS && s.Address.IsValid() && w.kubernetesAddress(s.Address, s.Protocol):
+		return "kube-proxy"
+	case s.Source == record.FromIPVS:
+		return "ipvs"
+	}
+	return "netfilter"
+}
+
+// swarmPlace tells a namespace in which Swarm balances.
+func swarmPlace(p *place) bool {
+	return p != nil && p.kind == record.ScopeNetns && (strings.HasPrefix(p.name, "lb_") || p.name == "ingress_sbox")
+}
+
+// runsCilium tells whether Cilium balances services in this case: its own
+// tables are there, and no rules of kube-proxy.
+func (w *world) runsCilium() bool {
+	cilium := false
+	for _, s := range w.services {
+		if s.Mechanism == "kube-proxy" {
+			return false
+		}
+		cilium = cilium || s.Source == record.FromCiliumLB || s.Source == record.FromCiliumAgent
+	}
+	return cilium
+}
+
+// kubernetesAddress tells whether a Kubernetes object or kube-proxy's rules
+// name the address as a service's.
+func (w *world) kubernetesAddress(dst netip.AddrPort, p record.Protocol) bool {
+	for _, s := range w.servicesAt(dst, p, nil) {
+		if s.Source == record.FromKubernetes || s.Mechanism == "kube-proxy" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,550 @@
+package resolve
+
+import (
+	"fmt"
+	"net/netip"
+	"sort"
+	"strings"
+
+	"whichbackend/analyze/record"
+)
+
+// resolve follows one connection and judges what was found.
+func (r *resolver) resolve(c *conn) error {
+	if err := r.follow(c); err != nil {
+		return err
+	}
+	if err := r.acceptedByProxy(c); err != nil {
+		return err
+	}
+	switch {
+	case c.verdict != "":
+	case c.conflict != nil:
+		c.verdict, c.reason = Conflicted, c.conflict.Reason
+	case c.lost != "":
+		r.fromChoices(c, c.lost)
+	case c.captured > 0 && len(c.steps) == c.captured:
+		r.leftInProxy(c)
+	case len(c.steps) == 0:
+		return r.untranslated(c)
+	default:
+		r.translated(c)
+	}
+	r.findGaps(c)
+	return nil
+}
+
+// acceptedByProxy follows an accepted socket of docker-proxy to the container.
+func (r *resolver) acceptedByProxy(c *conn) error {
+	for _, k := range c.servers {
+		if !strings.HasPrefix(k.Program, "docker-proxy") {
+			continue
+		}
+		c.servers = nil
+		s, ok := r.dockerProxy(c, k)
+		if !ok {
+			c.lost = "docker-proxy accepted it, and which of its connections belongs to it is not known"
+			return nil
+		}
+		s.before = c.final
+		s.socket = k.Pos
+		c.steps = append(c.steps, s)
+		c.final, c.sourceUnsure = s.after, !s.after.Source.IsValid()
+		return r.confirm(c)
+	}
+	return nil
+}
+
+// leftInProxy answers for a connection that a proxy took, where none or
+// several ways on remain.
+func (r *resolver) leftInProxy(c *conn) {
+	if c.choices.http {
+		c.requests = append(c.requests, record.Translation{})
+	}
+	r.setCandidates(c, c.between, "the proxy beside the client took it ("+c.steps[c.captured-1].after.Destination.String()+"), and no log or table names where it went on")
+}
+
+// translated answers for a connection that a table leads to a backend.
+func (r *resolver) translated(c *conn) {
+	last := c.steps[len(c.steps)-1]
+	host := hostOf(last.place)
+	if why := r.notABackend(c, host); why != "" {
+		set := r.chooseAny(c.final.Destination, c.protocol, host)
+		c.choices = set
+		if len(set.list) > 0 {
+			r.setCandidates(c, set.list, why)
+		} else {
+			c.verdict, c.reason = Unknown, why
+		}
+		return
+	}
+	dst := r.servedPort(c)
+	c.backends = []Backend{{Party: r.party(dst, host)}}
+	if b := r.endpointName(dst); b.Name != "" && c.backends[0].Name == "" {
+		c.backends[0].Party = b
+	}
+	if c.protocol == record.TCP && last.unreplied && len(c.servers) == 0 && c.state != "ESTABLISHED" {
+		c.verdict, c.backends = None, nil
+		c.reason = "it was sent to " + dst.String() + ", which never answered"
+		return
+	}
+	names := nameOf(last.place) + " " + viaWord(last.via)
+	witness := r.witness(c, last)
+	switch {
+	case c.deduced:
+		c.verdict, c.reason = Deduced, c.note
+		if witness != "" {
+			c.reason += "; " + witness
+		}
+	case c.weak != "":
+		c.verdict, c.reason = Deduced, c.weak
+	case witness != "":
+		c.verdict, c.reason = Proven, names+" names it; "+witness
+	default:
+		c.verdict, c.reason = Observed, names+" names it"
+	}
+	if c.protocol == record.UDP && last.unreplied {
+		c.reason += "; no answer was seen"
+	}
+}
+
+// viaWord is how a reason calls a table.
+func viaWord(v record.Via) string {
+	switch v {
+	case record.ViaEvent:
+		return "conntrack events"
+	case record.ViaIPVS:
+		return "IPVS"
+	case record.ViaCiliumCT:
+		return "Cilium CT"
+	case record.ViaCiliumNAT:
+		return "Cilium NAT"
+	case record.ViaAccessLog:
+		return "access log"
+	case record.ViaZtunnelLog:
+		return "ztunnel log"
+	case "upstream":
+		return "proxy"
+	}
+	return string(v)
+}
+
+// notABackend says why the end of a path is no backend: it is an address that
+// balances or carries on, and the table behind it is missing.
+func (r *resolver) notABackend(c *conn, host string) string {
+	dst := c.final.Destination
+	if len(c.servers) > 0 {
+		return ""
+	}
+	for _, p := range r.holders(dst.Addr(), host) {
+		if p.kind == record.ScopeNetns {
+			return "it was sent on to " + nameOf(p) + ", whose tables have no entry for it"
+		}
+	}
+	o := r.ownerAt(dst.Addr(), host)
+	if o != nil && o.kind == "balancer" {
+		return "it was sent on to the balancer " + o.name + ", whose tables have no entry for it"
+	}
+	if o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() {
+		return "it was sent on to " + dst.String() + ", which nobody in the bundle holds; Swarm may carry it on from there"
+	}
+	for _, s := range r.servicesAt(dst, c.protocol, nil) {
+		if s.Type != "redirect" && s.Type != "dnat" && !s.Address.Addr().IsUnspecified() && !r.isBackend(dst) {
+			return "it was sent on to " + dst.String() + ", which is itself a service"
+		}
+	}
+	return ""
+}
+
+// isBackend tells whether some service lists an address as a backend.
+func (r *resolver) isBackend(a netip.AddrPort) bool {
+	for _, s := range r.services {
+		for _, b := range s.Backends {
+			if b.Address == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// chooseAny lists what may stand behind an intermediate address.
+func (r *resolver) chooseAny(dst netip.AddrPort, p record.Protocol, host string) choices {
+	for _, q := range r.holders(dst.Addr(), host) {
+		if q.kind == record.ScopeNetns {
+			set := r.chooseIn(q, dst, p, 0)
+			set.tidy()
+			return set
+		}
+	}
+	return r.choose(dst, p, nil, 0)
+}
+
+// servedPort is the address that serves: a Swarm task behind the ingress
+// network is reached on the published port, and its own namespace turns that
+// into the target port. Where that namespace was not recorded, the service
+// tells.
+func (r *resolver) servedPort(c *conn) netip.AddrPort {
+	dst := c.final.Destination
+	last := c.steps[len(c.steps)-1]
+	if last.place == nil || last.place.name != "ingress_sbox" || len(c.servers) > 0 {
+		return dst
+	}
+	target := uint16(0)
+	for _, s := range r.byPort[dst.Port()] {
+		if s.Type == "ingress" && s.TargetPort != 0 && (s.Protocol == 0 || s.Protocol == c.protocol) {
+			target = s.TargetPort
+		}
+	}
+	if target == 0 {
+		return dst
+	}
+	return netip.AddrPortFrom(dst.Addr(), target)
+}
+
+// witness names an independent artifact that agrees with the end of the path.
+func (r *resolver) witness(c *conn, last step) string {
+	if len(c.servers) > 0 {
+		return "the server's own socket agrees"
+	}
+	for _, s := range c.through {
+		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
+			return "the table of " + nameOf(s.place) + " agrees"
+		}
+	}
+	if last.independent {
+		return "IPVS and conntrack agree"
+	}
+	return ""
+}
+
+// untranslated answers for a connection that no table rewrites.
+func (r *resolver) untranslated(c *conn) error {
+	hosts := r.hostsFor(c, c.service)
+	isService := false
+	for _, s := range r.servicesAt(c.service, c.protocol, hosts) {
+		if s.Type != "redirect" && s.Type != "dnat" {
+			isService = true
+		}
+	}
+	switch {
+	case len(c.servers) > 0:
+		c.direct = true
+		c.verdict, c.reason = Proven, "the client dialled the backend itself; the server's own socket agrees"
+		if len(c.sockets) == 0 && len(c.through) == 0 {
+			c.verdict = Observed
+		}
+	case isService && !r.isWorkload(c.service.Addr()):
+		r.serviceUntranslated(c, hosts)
+	default:
+		r.directUnconfirmed(c)
+	}
+	if c.direct && len(c.backends) == 0 && c.verdict != None && c.verdict != Unknown {
+		c.backends = []Backend{{Party: r.partyFor(c)}}
+	}
+	r.findGaps(c)
+	return nil
+}
+
+// partyFor names the backend of a direct connection, by the namespace of its
+// own socket where that was recorded.
+func (r *resolver) partyFor(c *conn) Party {
+	if len(c.servers) > 0 {
+		return r.partyIn(c.service, r.placeOf[c.servers[0].Section])
+	}
+	return r.party(c.service, c.host)
+}
+
+// isWorkload tells whether a pod or container holds an address.
+func (r *resolver) isWorkload(a netip.Addr) bool {
+	for _, o := range r.owners[a] {
+		if (o.kind == "pod" || o.kind == "container") && !o.finished {
+			return true
+		}
+	}
+	return false
+}
+
+// directUnconfirmed answers where the server's side was not recorded: the
+// tables on the way say whether anything rewrote the connection.
+func (r *resolver) directUnconfirmed(c *conn) {
+	c.direct = true
+	near, far := "", ""
+	silent := len(c.through) > 0
+	for _, s := range c.through {
+		silent = silent && s.t.Unreplied
+		if s.t.Via == record.ViaEvent {
+			continue
+		}
+		switch {
+		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && s.place.kind == record.ScopeHost || s.t.Via == record.ViaCiliumCT:
+			near = nameOf(s.place)
+		case s.order == farPlace || s.order == endPlace:
+			far = nameOf(s.place)
+		}
+	}
+	workload := r.isWorkload(c.service.Addr())
+	node := r.ownerAt(c.service.Addr(), c.host)
+	switch {
+	case silent && c.protocol == record.TCP && c.state != "ESTABLISHED":
+		c.direct = len(c.sockets) > 0
+		c.verdict, c.reason = None, "it was sent to "+c.service.String()+", which never answered"
+	case near != "" && far != "" && near != far:
+		c.verdict, c.reason = Proven, "the client dialled the backend itself: the tables of "+near+" and "+far+" saw it pass unchanged"
+	case far != "" && workload:
+		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
+	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
+		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
+	case workload && !r.sidecar(c):
+		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
+	case c.state == "SYN_SENT":
+		c.direct = false
+		c.verdict, c.reason = None, "the client's SYN has no answer"
+	default:
+		c.direct = false
+		c.verdict, c.reason = Unknown, "nothing in the bundle tells who serves "+c.service.String()
+	}
+}
+
+func (r *resolver) hasTablesAt(host string) bool { return host != "" && r.hasTables(host) }
+
+// sidecar tells whether the client's pod has a proxy that takes its connections.
+func (r *resolver) sidecar(c *conn) bool {
+	for _, o := range r.owners[c.client.Addr()] {
+		if o.sidecar {
+			return true
+		}
+	}
+	if c.place == nil {
+		return false
+	}
+	for _, s := range r.services {
+		if s.place == c.place && (strings.HasPrefix(s.Type, "capture-") || s.Source == record.FromEnvoyCluster || s.Source == record.FromEnvoyListener) {
+			return true
+		}
+	}
+	return false
+}
+
+// serviceUntranslated answers for a service address that no table rewrites for
+// this connection: elimination may leave one backend.
+func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
+	for _, s := range c.through {
+		if s.order == hostPlace && s.t.Unreplied && s.t.Via == record.ViaConntrack {
+			c.verdict, c.reason = None, "the table of "+nameOf(s.place)+" holds it untranslated and unanswered: it was sent to the service address itself"
+			return
+		}
+	}
+	if r.sidecar(c) {
+		set := r.proxyChoices(c.place, c.service, c)
+		c.choices = set
+		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
+		return
+	}
+	set := r.choose(c.service, c.protocol, hosts, 0)
+	c.choices = set
+	if b, ev, ok := r.soleServer(c, set); ok {
+		c.verdict = Deduced
+		c.reason = "no table names this connection, but only one server socket has this client address and port as its peer, and it is a backend of the service"
+		c.backends = []Backend{{Party: b, Evidence: ev}}
+		c.deduced = true
+		return
+	}
+	if len(set.list) == 0 && set.empty && c.state != "ESTABLISHED" {
+		c.verdict, c.reason = None, "the service has no backends"
+		return
+	}
+	if len(set.list) == 1 && set.complete && !r.rivals(c, set) {
+		c.verdict, c.reason = Deduced, "no table names this connection, but the service has one backend only"
+		c.backends = []Backend{r.choiceBackend(set.list[0])}
+		c.deduced = true
+		return
+	}
+	r.setCandidates(c, set.list, "no table in the bundle names this connection")
+}
+
+// rivals tells whether any other listing names further backends of the service.
+func (r *resolver) rivals(c *conn, set choices) bool {
+	for _, s := range r.servicesAt(c.service, c.protocol, nil) {
+		for _, half := range r.halves(s, c.service) {
+			for _, b := range half.Backends {
+				if b.Address.IsValid() && b.Address.Addr() != set.list[0].address.Addr() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// soleServer finds the one backend whose own sockets name this client address
+// and port as the peer. A client whose source may be rewritten on the way (a
+// host, a balancer) or that uses the port twice cannot be told that way.
+func (r *resolver) soleServer(c *conn, set choices) (Party, []Evidence, bool) {
+	if c.place == nil || !c.place.workload() || len(set.list) == 0 {
+		return Party{}, nil, false
+	}
+	same := map[netip.AddrPort]bool{}
+	for _, k := range r.inPlace(c.place) {
+		if k.Local == c.client && k.Protocol == c.protocol {
+			same[k.Remote] = true
+		}
+	}
+	list, err := r.socketsRemote(c.client)
+	if err != nil || len(same) != 1 {
+		return Party{}, nil, false
+	}
+	found := map[socketKey]record.Socket{}
+	for _, k := range list {
+		p := r.placeOf[k.Section]
+		if k.Protocol == c.protocol && p != nil && r.current[k.Section] && k.Local != c.service {
+			if key := (socketKey{p, k.Protocol, k.Local, k.Remote}); found[key].Line == 0 && found[key].Pointer == "" {
+				found[key] = k
+			}
+		}
+	}
+	if len(found) != 1 {
+		return Party{}, nil, false
+	}
+	for key, k := range found {
+		for _, ch := range set.list {
+			if ch.address == key.local {
+				r.useSocket(key.place, key.protocol, key.local, key.remote)
+				c.servers = []record.Socket{k}
+				return r.partyIn(key.local, key.place), r.evidence(k.Pos), true
+			}
+		}
+	}
+	return Party{}, nil, false
+}
+
+// fromChoices answers with candidates where a table is there but does not lead
+// to a backend.
+func (r *resolver) fromChoices(c *conn, why string) {
+	if len(c.choices.list) == 0 {
+		c.choices = r.choose(c.service, c.protocol, r.hostsFor(c, c.service), 0)
+	}
+	r.setCandidates(c, c.choices.list, why)
+}
+
+// setCandidates lists several possible backends. Where fewer than two are
+// known the answer is unknown: one alone in a list that may lack others proves
+// nothing, and is only mentioned.
+func (r *resolver) setCandidates(c *conn, list []choice, why string) {
+	if len(list) == 1 {
+		c.verdict = Unknown
+		c.reason = why + "; the only backend known to be possible is " + list[0].address.String()
+		return
+	}
+	for _, ch := range list {
+		c.backends = append(c.backends, r.choiceBackend(ch))
+	}
+	c.verdict, c.reason = Candidates, why
+	if len(list) == 0 {
+		c.verdict = Unknown
+		if c.choices.empty {
+			c.reason += "; the service lists no backends"
+		}
+	}
+}
+
+func (r *resolver) choiceBackend(ch choice) Backend {
+	p := r.party(ch.address, "")
+	if p.Name == "" && ch.name.Name != "" {
+		ch.name.Address = p.Address
+		p = ch.name
+	}
+	return Backend{Party: p, Reason: ch.reason, Evidence: r.evidence(ch.pos)}
+}
+
+// hostsFor are the hosts whose tables decide for a connection: the one that
+// holds the address dialled, else the client's. Nil: not known.
+func (r *resolver) hostsFor(c *conn, dst netip.AddrPort) map[string]bool {
+	hosts := map[string]bool{}
+	if !dst.Addr().IsLoopback() {
+		for _, p := range r.holders(dst.Addr(), "") {
+			if p.kind == record.ScopeHost && p.host != "" {
+				hosts[p.host] = true
+			}
+		}
+		if o := r.ownerAt(dst.Addr(), c.host); o != nil && o.kind == "node" && o.host != "" {
+			hosts[o.host] = true
+		}
+	}
+	if len(hosts) == 0 && c.host != "" {
+		hosts[c.host] = true
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	return hosts
+}
+
+// mayHaveDialled names the services of Cilium that lead to the backend which
+// the client's socket shows.
+func (r *resolver) mayHaveDialled(c *conn) []Party {
+	if !c.direct || len(c.sockets) == 0 || !r.runsCilium() {
+		return nil
+	}
+	seen := map[string]bool{}
+	var out []Party
+	for _, s := range r.services {
+		if s.Source != record.FromCiliumLB && s.Source != record.FromCiliumAgent || !s.Address.IsValid() || s.Address.Addr().IsUnspecified() || s.Protocol != 0 && s.Protocol != c.protocol {
+			continue
+		}
+		for _, b := range s.Backends {
+			if b.Address != c.service || seen[s.Address.String()] {
+				continue
+			}
+			seen[s.Address.String()] = true
+			p, _ := r.serviceParty(s.Address, c.protocol, nil)
+			out = append(out, p)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return lessAddress(out[i].Address, out[j].Address) })
+	return out
+}
+
+// lessAddress orders address texts by their addresses.
+func lessAddress(a, b string) bool {
+	x, errX := netip.ParseAddrPort(a)
+	y, errY := netip.ParseAddrPort(b)
+	if errX != nil || errY != nil {
+		return a < b
+	}
+	return x.Compare(y) < 0
+}
+
+// mechanisms lists whose work the path is, each once, in the order of the way.
+func (c *conn) mechanisms() []string {
+	var out []string
+	for _, s := range c.steps {
+		if n := len(out); n == 0 || out[n-1] != s.mechanism {
+			seen := false
+			for _, m := range out {
+				seen = seen || m == s.mechanism
+			}
+			if !seen {
+				out = append(out, s.mechanism)
+			}
+		}
+	}
+	if len(out) == 0 && c.direct {
+		return []string{"direct"}
+	}
+	if len(out) == 0 && c.choices.mech != "" {
+		return []string{c.choices.mech}
+	}
+	return out
+}
+
+// describePlace is how a gap calls where something should be recorded.
+func describePlace(p Party) string {
+	switch {
+	case p.Kind == "pod" && p.Namespace != "":
+		return "pod " + p.Namespace + "/" + p.Name
+	case p.Name != "":
+		return fmt.Sprintf("%s %s", p.Kind, p.Name)
+	}
+	return p.Address
+}

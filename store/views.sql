@@ -1,0 +1,48 @@
+-- Made after the load: indices are cheaper to build than to keep.
+CREATE INDEX socket_local ON socket (local);
+CREATE INDEX socket_remote ON socket (remote);
+CREATE INDEX translation_before ON translation (before_source);
+CREATE INDEX translation_served ON translation (after_destination);
+
+CREATE VIEW artifacts AS
+SELECT a.id AS artifact, i.path AS input, a.path, s.line AS first_line, s.format, s.tool, s.command,
+  s.host, s.kind AS scope, s.namespace, s.name,
+  s.lines, s.understood, s.ignored, s.unknown, a.size, a.sha256,
+  CASE WHEN a.recorded THEN strftime('%Y-%m-%dT%H:%M:%SZ', a.recorded / 1000000000, 'unixepoch') END AS recorded
+FROM artifact a JOIN input i ON i.id = a.input LEFT JOIN section s ON s.artifact = a.id;
+
+CREATE VIEW sockets AS
+SELECT {protocol:k.protocol} AS protocol, k.state, {endpoint:k.local:local_cut} AS local, {endpoint:k.remote:remote_cut} AS remote,
+  k.pid, k.program, k.inode, k.uid, k.recv_q, k.send_q, k.bytes_sent, k.bytes_received,
+  s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, k.line
+FROM socket k JOIN section s ON s.id = k.section JOIN artifact a ON a.id = s.artifact;
+
+CREATE VIEW translations AS
+SELECT {protocol:t.protocol} AS protocol, t.via AS mechanism,
+  {endpoint:t.before_source} AS source, {endpoint:t.before_destination} AS destination,
+  {endpoint:t.after_source} AS source_after, {endpoint:t.after_destination} AS destination_after,
+  t.state, t.flags & 1 <> 0 AS unreplied, t.flags & 2 <> 0 AS assured, t.event, t.timeout, t.zone, t.mark,
+  t.packets, t.bytes, t.service AS service_id, t.backend AS backend_id, t.cluster, t.request_id, t.response_flags, t.peer,
+  CASE WHEN t.start THEN strftime('%Y-%m-%dT%H:%M:%fZ', t.start / 1e9, 'unixepoch') END AS start,
+  s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, t.line, t.pointer
+FROM translation t JOIN section s ON s.id = t.section JOIN artifact a ON a.id = s.artifact;
+
+CREATE VIEW services AS
+SELECT v.source, v.mechanism, {protocol:v.protocol} AS protocol, {endpoint:v.address} AS vip,
+  v.namespace, v.name, v.port, v.type, v.mark, v.number AS service_id, v.cluster, v.target_port,
+  {endpoint:b.address} AS backend, b.number AS backend_id, b.weight, b.probability, b.state AS backend_state, b.active,
+  b.namespace AS backend_namespace, b.name AS backend_name, b.host AS backend_host,
+  s.host, s.kind AS scope, a.path AS artifact, v.line, v.pointer
+FROM service v LEFT JOIN backend b ON b.service = v.id JOIN section s ON s.id = v.section JOIN artifact a ON a.id = s.artifact;
+
+CREATE VIEW owners AS
+SELECT o.address, o.kind, o.namespace, o.name, coalesce(nullif(o.host, ''), s.host) AS host, o.workload, o.state, o.container_id, o.pid, o.netns,
+  a.path AS artifact, o.line, o.pointer
+FROM owner o JOIN section s ON s.id = o.section JOIN artifact a ON a.id = s.artifact
+UNION ALL
+SELECT substr(d.prefix, 1, instr(d.prefix, '/') - 1), s.kind, s.namespace, s.name, s.host, '', '', '', NULL, '', a.path, d.line, d.pointer
+FROM address d JOIN section s ON s.id = d.section JOIN artifact a ON a.id = s.artifact;
+
+CREATE VIEW problems AS
+SELECT a.path AS artifact, p.line, p.pointer, p.text, p.why, s.format
+FROM problem p JOIN section s ON s.id = p.section JOIN artifact a ON a.id = s.artifact;
