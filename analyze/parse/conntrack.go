@@ -53,9 +53,9 @@ func conntrackHead(b []byte) bool {
 		return false
 	}
 	near := b[:min(len(b), 512)]
-	if i := bytes.Index(near, conntrackSrc); i >= 0 {
+	if i := conntrackFind(near, conntrackSrc); i >= 0 {
 		after := near[i+5:]
-		if !bytes.Contains(after, conntrackDst) {
+		if conntrackFind(after, conntrackDst) < 0 {
 			return false
 		}
 		return conntrackStart(b) || bytes.Contains(after, conntrackSrc) || bytes.Contains(after, conntrackMask)
@@ -73,6 +73,17 @@ func conntrackHead(b []byte) bool {
 		return bytes.HasPrefix(b, []byte("src=")) && bytes.Contains(near, conntrackDst) && bytes.Contains(near, []byte(" sport="))
 	}
 	return bytes.Contains(near[:min(len(near), 64)], conntrackOrig)
+}
+
+// conntrackFind finds a word that stands near the begin of a row. A search
+// through so few bytes is one of a few instructions.
+func conntrackFind(b, word []byte) int {
+	if len(b) > 64 {
+		if i := bytes.Index(b[:64], word); i >= 0 {
+			return i
+		}
+	}
+	return bytes.Index(b, word)
 }
 
 // conntrackStart tells whether a line begins as a row does: with an event, or
@@ -156,11 +167,12 @@ func (p *conntrackParser) read(b []byte) string {
 	if bytes.HasPrefix(b, conntrackSrc[1:]) {
 		return p.row.read(b, 0)
 	}
-	if i := bytes.Index(b, conntrackSrc); i >= 0 {
-		if bytes.Contains(b[i:], conntrackMask) {
-			return conntrackForeign
+	if i := conntrackFind(b, conntrackSrc); i >= 0 {
+		why := p.row.read(b, i+1)
+		if why != "" && bytes.Contains(b, conntrackMask) {
+			return conntrackForeign // an expectation, which is no connection yet
 		}
-		return p.row.read(b, i+1)
+		return why
 	}
 	if i := bytes.Index(b, conntrackOrig); i >= 0 {
 		return p.row.readOVS(b, i)

@@ -19,9 +19,9 @@ func conntrackIsSave(b []byte) bool {
 	if len(b) < 8 || b[2] != ' ' || b[3] != '-' || b[5] != ' ' || bytes.IndexByte([]byte("AIUD"), b[1]) < 0 {
 		return false
 	}
-	value := b[6:]
-	if i := bytes.IndexByte(value, ' '); i >= 0 {
-		value = value[:i]
+	value, _ := conntrackToken(b[6:])
+	if len(value) == 0 {
+		return false
 	}
 	switch b[4] {
 	case 't':

@@ -192,7 +192,7 @@ func conntrackToken(b []byte) (tok, rest []byte) {
 // body reads the tuples and what follows them.
 func (r *conntrackRow) body(b []byte) string {
 	for len(b) > 0 {
-		if b[0] == ' ' || b[0] == '\t' {
+		if b[0] <= ' ' {
 			b = b[1:]
 			continue
 		}
@@ -211,20 +211,20 @@ func (r *conntrackRow) body(b []byte) string {
 			}
 			continue
 		}
-		i, eq := 0, -1
-		for ; i < len(b) && b[i] != ' ' && b[i] != '\t'; i++ {
-			if b[i] == '=' && eq < 0 {
-				eq = i
+		eq := 0
+		for eq < len(b) && b[eq] > ' ' && b[eq] != '=' {
+			eq++
+		}
+		i := eq
+		for i < len(b) && b[i] > ' ' {
+			i++
+		}
+		if i > eq {
+			if why := r.pair(b[:eq], b[eq+1:i]); why != "" {
+				return why
 			}
 		}
-		tok := b[:i]
 		b = b[i:]
-		if eq < 0 {
-			continue
-		}
-		if why := r.pair(tok[:eq], tok[eq+1:]); why != "" {
-			return why
-		}
 	}
 	return ""
 }

@@ -27,6 +27,9 @@ type ipvsParser struct {
 	columns []string
 	// proc says that numbers are as in /proc: ports and marks hexadecimal.
 	proc bool
+	// headed says that the section began with its header. Rows without one
+	// passed through somebody's filter, and some may be missing.
+	headed bool
 	// counters says that the lines are /proc/net/ip_vs_stats.
 	counters bool
 
@@ -152,7 +155,7 @@ func (p *ipvsParser) known(f [][]byte) bool {
 // header reads the lines above a listing.
 func (p *ipvsParser) header(f [][]byte) {
 	p.flush()
-	p.counters = false
+	p.counters, p.headed = false, true
 	switch string(f[0]) {
 	case "IP":
 		if len(f) > 4 && string(f[3]) == "version" {
@@ -196,7 +199,7 @@ func (p *ipvsParser) flush() {
 
 // begin begins a service that the current line names.
 func (p *ipvsParser) begin(s record.Service) {
-	s.Source, s.Complete, s.Line = record.FromIPVS, true, p.out.Line()
+	s.Source, s.Complete, s.Line = record.FromIPVS, p.headed, p.out.Line()
 	p.service, p.state = s, ipvsInService
 	p.out.Understood()
 }
