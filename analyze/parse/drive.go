@@ -184,7 +184,7 @@ func stripEscapes(b []byte) []byte {
 
 // one drives one line.
 func (d *reader) one(b []byte) {
-	d.out.line, d.out.text = d.afterLine, b
+	d.out.line, d.out.text, d.out.settled = d.afterLine, b, false
 	if d.doc != nil {
 		if _, ok := parsePrompt(b); !ok {
 			d.gather(b)

@@ -12,6 +12,8 @@ var formats = []Format{
 	// Cilium end.
 
 	// Connection tables of the kernel.
+	{Name: "conntrack", Head: conntrackHead, Open: conntrackOpen},
+	{Name: "ipvs", Head: ipvsHead, Open: ipvsOpen},
 
 	// Connection tables end.
 

@@ -41,6 +41,7 @@ type Out struct {
 	text     []byte
 	pointer  string
 	verdict  verdict
+	settled  bool // the verdict on the current line is counted
 	problems int
 }
 
@@ -101,7 +102,7 @@ func (o *Out) Problem(why string) {
 
 // ProblemAt takes back an earlier verdict of understood on one line.
 func (o *Out) ProblemAt(line int, text, why string) {
-	if line < o.line && o.sec.Understood > 0 {
+	if (line < o.line || o.settled) && o.sec.Understood > 0 {
 		o.sec.Understood--
 		o.sec.Unknown++
 	} else {
@@ -153,7 +154,7 @@ func (o *Out) settle() {
 	default:
 		o.sec.Unknown++
 	}
-	o.verdict = undecided
+	o.verdict, o.settled = undecided, true
 }
 
 func clip(b []byte) []byte {

@@ -360,7 +360,7 @@ var noisePrefixes = []string{
 	"If you don't see a command prompt", "```", "^C", "(No info could be read for", "(Not all processes could be identified",
 	"will not be shown, you would have to be root", "Use 'kubectl describe", "[sudo] password", "Trying ", "Connected to ",
 	"Escape character is", "Connection closed by foreign host", "error: Internal error occurred", "No resources found",
-	"Warning: ", "# ",
+	"Warning: ", "# ", "<?xml ",
 }
 
 // noise tells lines that tools and people add around listings. It is asked

@@ -197,7 +197,8 @@ type Translation struct {
 	// RequestID, Cluster and Flags are what an access log says: x-request-id,
 	// the upstream cluster (without a trailing ";") and response flags.
 	RequestID, Cluster, Flags string
-	// Start and Duration bound a logged row in time, where the log tells.
+	// Start and Duration bound a logged row in time, where the log tells. Of an
+	// event (ViaEvent) Start is when it happened.
 	Start    time.Time
 	Duration time.Duration
 	// Peer names the workload at After.Destination, where a log tells:
