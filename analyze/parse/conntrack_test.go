@@ -61,7 +61,7 @@ func BenchmarkConntrack(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var sink nothing
-				if _, err := Artifact(&record.Artifact{}, bytes.NewReader(text), &sink, func() int { return 1 }); err != nil || sink.translations != rows {
+				if _, err := Artifact(&record.Artifact{}, bytes.NewReader(text), nil, &sink, func() int { return 1 }); err != nil || sink.translations != rows {
 					b.Fatal(err, sink.translations)
 				}
 			}
