@@ -10,10 +10,10 @@ import (
 // The tables of crictl (cri-tools 1.28, crictl ps; crictl pods):
 //
 //	CONTAINER           IMAGE          CREATED        STATE     NAME    ATTEMPT   POD ID          POD
-//	93b10093a8263       bea2d277eb715  9 days ago     Running   nginx   0         19d971fe5c478   nginx-677f5bbd6f-4bzgv
+//	aa11bb22cc33d       bb11bb22cc33d  9 days ago     Running   nginx   0         cc11bb22cc33d   nginx-677f5bbd6f-4bzgv
 //
 //	POD ID              CREATED        STATE     NAME                     NAMESPACE   ATTEMPT   RUNTIME
-//	19d971fe5c478       9 days ago     Ready     nginx-677f5bbd6f-4bzgv   default     0         (default)
+//	cc11bb22cc33d       9 days ago     Ready     nginx-677f5bbd6f-4bzgv   default     0         (default)
 //
 // CREATED alone holds blanks and ends in "ago", so a row is read by its words
 // and needs no padding. The tables show no addresses; crictl inspectp does.

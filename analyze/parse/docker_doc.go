@@ -171,7 +171,11 @@ func dockerContainer(raw []byte, at string, out *Out) {
 			if field.text == "" {
 				continue
 			}
-			out.At(at + "/NetworkSettings/Networks/" + pointerToken(name) + "/" + field.key)
+			where := at + "/NetworkSettings/Networks/" + pointerToken(name) + "/"
+			if name == "" {
+				where = at + "/NetworkSettings/"
+			}
+			out.At(where + field.key)
 			a, ok := address([]byte(field.text))
 			if !ok {
 				out.Problem("expected an IP address")

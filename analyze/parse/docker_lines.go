@@ -10,7 +10,7 @@ import (
 
 // The lines of --format json hold the cells of the tables (docker 28.2.2):
 //
-//	{"Availability":"Active","Hostname":"node-1","ID":"n0de1...","ManagerStatus":"Leader","Self":true,"Status":"Ready"}
+//	{"Availability":"Active","Hostname":"alpha","ID":"0123...","ManagerStatus":"Leader","Self":true,"Status":"Ready"}
 func dockerPsLine(raw []byte, at string, out *Out) {
 	var c struct{ ID, Names, Labels, Networks, Ports, State, Status string }
 	dockerDecode(raw, &c, at, out)

@@ -8,8 +8,9 @@ import (
 	"whichbackend/analyze/record"
 )
 
-// dockerMaxPorts bounds the ports that one cell may expand to.
-const dockerMaxPorts = 1 << 16
+// dockerMaxPorts bounds the ports that one cell may expand to. A media relay
+// may publish as many.
+const dockerMaxPorts = 1 << 14
 
 // dockerPublished emits one service for each published port of a PORTS cell:
 // "0.0.0.0:7000-7002->7000-7002/tcp, [::]:8080->80/tcp, :::53->53/udp, 9100/tcp".

@@ -160,8 +160,8 @@ func dockerIsPorts(w string) bool {
 func dockerPsEmit(c dockerCells, out *Out) string {
 	id := c["CONTAINER ID"]
 	name := dockerFirstName(c["NAMES"])
-	if id == "" && name == "" {
-		return "expected a container's id or name"
+	if _, has := c["NAMES"]; has && name == "" || id == "" && name == "" {
+		return "expected a container's name: the row ends before it"
 	}
 	if strings.ContainsAny(id, " \t") || strings.ContainsAny(name, " \t") {
 		return "expected one word as the container's id and name"

@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -292,9 +293,10 @@ func ipAddrDoc(d *Doc, out *Out) {
 			LinkNetns   string `json:"link_netns"`
 			LinkNetnsID *int   `json:"link_netnsid"`
 			AddrInfo    []struct {
-				Local     string `json:"local"`
-				Address   string `json:"address"` // the peer's
-				PrefixLen int    `json:"prefixlen"`
+				Local   string `json:"local"`
+				Address string `json:"address"` // the peer's
+				// Raw, since a length of another type must not become 0.
+				PrefixLen json.RawMessage `json:"prefixlen"`
 			} `json:"addr_info"`
 		}
 		at := "/" + strconv.Itoa(i)
@@ -305,7 +307,7 @@ func ipAddrDoc(d *Doc, out *Out) {
 		}
 		for j, a := range link.AddrInfo {
 			out.At(at + "/addr_info/" + strconv.Itoa(j))
-			p, ok := ipPrefix(a.Local + "/" + strconv.Itoa(a.PrefixLen))
+			p, ok := ipPrefix(a.Local + "/" + string(a.PrefixLen))
 			if !ok {
 				out.Problem("expected local and prefixlen")
 				continue

@@ -48,7 +48,7 @@ func lsnsOpen(out *Out) (func([]byte), func()) {
 	nsfs := -1 // where the column NSFS begins, when the text has its padding
 	return func(b []byte) {
 		line := bytes.TrimRight(b, " ")
-		words := strings.Fields(string(line))
+		words := strings.Fields(string(bytes.TrimLeft(line, " │├└─"))) // -T draws a tree
 		switch {
 		case len(words) == 0:
 		case words[0] == "NS" && len(words) > 1 && words[1] == "TYPE":
@@ -61,7 +61,7 @@ func lsnsOpen(out *Out) (func([]byte), func()) {
 		case len(words) == 1 && words[0][0] == '/':
 			out.Understood() // another mount of the namespace above
 		default:
-			lsnsRow(words, columns, lsnsCell(b, nsfs), out)
+			lsnsRow(words, columns, lsnsCell(b, nsfs), nsfs > 0, out)
 		}
 	}, nil
 }
@@ -79,7 +79,7 @@ func lsnsCell(line []byte, column int) string {
 // lsnsRow reads a row by its words: NS TYPE NPROCS PID USER [NETNSID [NSFS]]
 // COMMAND. Without padding a path below /run is the namespace's, not the
 // command's.
-func lsnsRow(words, columns []string, nsfs string, out *Out) {
+func lsnsRow(words, columns []string, nsfs string, padded bool, out *Out) {
 	if len(words) < 5 || !lsnsType(words[1]) {
 		out.Problem("expected a row of lsns: inode, type, processes, pid, user")
 		return
@@ -99,7 +99,7 @@ func lsnsRow(words, columns []string, nsfs string, out *Out) {
 		if len(rest) > 0 {
 			rest = rest[1:]
 		}
-		if len(rest) > 0 && (nsfs == rest[0] || nsfs == "" && lsnsIsPath(rest[0])) {
+		if len(rest) > 0 && (nsfs == rest[0] || !padded && lsnsIsPath(rest[0])) {
 			nsfs, rest = rest[0], rest[1:]
 		} else {
 			nsfs = ""
