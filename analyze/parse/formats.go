@@ -31,5 +31,18 @@ var formats = []Format{
 
 	// Containers and addresses.
 
+	dockerTableFormat,
+	dockerFormat,
+	dockerInfoFormat,
+	crictlFormat,
+	containerdFormat,
+	ipAddrFormat,
+	ifconfigFormat,
+	ipNeighFormat,
+	ipRouteFormat,
+	ipNetnsFormat,
+	lsnsFormat,
+	hostFormat,
+
 	// Containers and addresses end.
 }

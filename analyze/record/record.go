@@ -286,6 +286,9 @@ const (
 	OwnerContainer OwnerKind = "container"
 	OwnerNode      OwnerKind = "node"
 	OwnerBalancer  OwnerKind = "balancer" // a Swarm network's load-balancer endpoint on this host
+	// OwnerProcess is a process of this host, told with its PID and Netns: it
+	// ties a PID to a network namespace, and holds no address of its own.
+	OwnerProcess OwnerKind = "process"
 )
 
 // Owner says who holds an address, or whose network namespace is whose.
@@ -318,5 +321,7 @@ type Address struct {
 	Pos
 	Prefix netip.Prefix // the address itself with its prefix length
 	Device string
-	Peer   string // link-netns or link-netnsid, as printed
+	// Peer is where the other end of the device is: the name after link-netns,
+	// or "link-netnsid N" as printed; "" when the listing does not tell.
+	Peer string
 }
