@@ -191,6 +191,7 @@ func ciliumTableRow(b []byte) (ct, nat bool) {
 	if _, ok := ciliumProtocol(b[:i]); !ok {
 		return false, false
 	}
+	rest = rest[:min(len(rest), 160)]
 	i = bytes.Index(rest, []byte(" -> "))
 	if i < 0 {
 		return bytes.Contains(rest, []byte(" expires=")), false

@@ -30,6 +30,7 @@ const (
 	ciliumTxClosing  = 2
 	ciliumLoopback   = 8
 	ciliumSeenNonSyn = 16
+	ciliumProxyRedir = 64
 )
 
 // ciliumOverdue bounds how long an expired entry may lie in the table before
@@ -346,6 +347,7 @@ func (e *ciliumEntry) translation() record.Translation {
 	t := record.Translation{
 		Protocol: e.protocol, Via: record.ViaCiliumCT, Timeout: -1, Service: uint32(e.revNAT),
 		Packets: e.packets, Bytes: e.bytes, Loopback: e.flags&ciliumLoopback != 0, Ingress: e.in,
+		Proxied: e.flags&ciliumProxyRedir != 0,
 		Closing: e.flags&(ciliumRxClosing|ciliumTxClosing) == ciliumRxClosing|ciliumTxClosing,
 	}
 	if e.hasRemaining && e.remaining > -ciliumOverdue {

@@ -32,7 +32,7 @@ func ciliumNATOpen(out *Out) (func([]byte), func()) {
 func ciliumNATLine(out *Out, b []byte) {
 	// The command's complaint about the clock lacks a line end.
 	if bytes.HasPrefix(b, []byte("Failed to get clocksource")) {
-		for i := range b {
+		for i := range b[:min(len(b), 1000)] {
 			if _, nat := ciliumTableRow(b[i:]); nat {
 				b = b[i:]
 				break

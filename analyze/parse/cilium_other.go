@@ -60,14 +60,15 @@ func ciliumOtherOpen(out *Out) (func([]byte), func()) {
 	status := false
 	return func(raw []byte) {
 		b := bytes.TrimSpace(raw)
-		if bytes.HasPrefix(b, []byte("KVStore:")) {
-			status = true
+		head := ciliumOtherHead(b)
+		if head {
+			status = b[0] == 'K'
 		}
 		ciliumVersion(out, b)
 		if ciliumAside(out, b) {
 			return
 		}
-		if ciliumOtherHead(b) || ciliumOtherLine(raw, b, status) {
+		if head || ciliumOtherLine(raw, b, status) {
 			out.Ignore()
 		}
 	}, nil

@@ -334,7 +334,7 @@ func (spec *ciliumServiceSpec) service() (record.Service, bool) {
 	for i := range spec.Backends {
 		a := &spec.Backends[i]
 		b := record.Backend{Weight: -1, Active: -1, State: ciliumState(a.State), Host: a.NodeName}
-		if b.Address, _, ok = a.read(); !ok {
+		if b.Address, _, ok = a.read(); !ok || a.Port == 0 {
 			s.Complete = false
 			continue
 		}

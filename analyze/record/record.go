@@ -189,6 +189,9 @@ type Translation struct {
 	Loopback bool
 	// Ingress marks an entry that the destination's side made (Cilium IN).
 	Ingress bool
+	// Proxied marks a connection that a proxy on the host takes over, and that
+	// the proxy may lead elsewhere (Cilium ProxyRedirect).
+	Proxied bool
 
 	// Request is true for a row of an HTTP access log: the row is one request
 	// of a connection, and others may have gone elsewhere.
