@@ -8,6 +8,13 @@ var formats = []Format{
 	// Proxies end.
 
 	// Cilium.
+	{Name: "cilium-ct", Head: ciliumCTHead, Open: ciliumCTOpen, Claim: ciliumCTClaim, Doc: ciliumCTDoc},
+	{Name: "cilium-nat", Head: ciliumNATHead, Open: ciliumNATOpen, Claim: ciliumNATClaim, Doc: ciliumNATDoc},
+	{Name: "cilium-lb", Head: ciliumLBHead, Open: ciliumLBOpen, Claim: ciliumLBClaim, Doc: ciliumLBDoc},
+	{Name: "cilium-service", Head: ciliumServiceHead, Open: ciliumServiceOpen, Claim: ciliumServiceClaim, Doc: ciliumServiceDoc},
+	{Name: "cilium-maps-dump", Head: ciliumMapsHead, Open: ciliumMapsOpen},
+	{Name: "cilium-endpoint", Head: ciliumEndpointHead, Open: ciliumEndpointOpen, Claim: ciliumEndpointClaim, Doc: ciliumEndpointDoc},
+	{Name: "cilium-other", Head: ciliumOtherHead, Open: ciliumOtherOpen, Claim: ciliumOtherClaim, Doc: ciliumOtherDoc},
 
 	// Cilium end.
 

@@ -32,6 +32,11 @@ func parsePrompt(b []byte) (prompt, bool) {
 	if c == ' ' || c == '\t' || c == '{' || c == '"' || c == '}' || c == '-' || c == ':' {
 		return prompt{}, false
 	}
+	// No pattern matches without one of these. Rows with an arrow come by the
+	// million, so this is worth a look before the patterns are tried.
+	if strings.IndexByte("[~/#$%>+", c) < 0 && bytes.IndexByte(b, '@') < 0 && !bytes.Contains(b[:min(len(b), 5)], []byte("sh-")) {
+		return prompt{}, false
+	}
 	s := string(b)
 	if m := promptUserHost.FindStringSubmatch(s); m != nil {
 		return ranOn(m[1], m[2]), true

@@ -190,6 +190,9 @@ type Translation struct {
 	Loopback bool
 	// Ingress marks an entry that the destination's side made (Cilium IN).
 	Ingress bool
+	// Proxied marks a connection that a proxy on the host takes over, and that
+	// the proxy may lead elsewhere (Cilium ProxyRedirect).
+	Proxied bool
 
 	// Request is true for a row of an HTTP access log: the row is one request
 	// of a connection, and others may have gone elsewhere.
@@ -256,6 +259,9 @@ type Service struct {
 	Affinity bool
 	// Local is true when only backends on the same node are chosen.
 	Local bool
+	// Internal is true for the variant of an address that only clients inside
+	// the cluster get, where a listing tells two apart (Cilium scope "/i").
+	Internal bool
 	// Complete is true when the listing is known to name every backend.
 	// A table cut by "+ 2 more..." is not complete.
 	Complete bool
@@ -266,6 +272,7 @@ type Service struct {
 type Backend struct {
 	Address     netip.AddrPort // port 0: the same port as the service's
 	ID          uint32         // the table's own number (Cilium), 0: none
+	Slot        int            // its place in the service's table, from 1 (Cilium), 0: not said
 	Weight      int            // -1: not said
 	Probability float64        // of this backend for a new connection; 0: not said
 	// State is "" for active, else the listing's word in lower case: "not
