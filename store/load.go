@@ -129,7 +129,7 @@ func socketEnd(a netip.AddrPort, cut string) any {
 // Translation stores one translation.
 func (s *Store) Translation(t *record.Translation) {
 	flags := flag(1, t.Unreplied) | flag(2, t.Assured) | flag(4, t.Offloaded) | flag(8, t.Closing) |
-		flag(16, t.Selects) | flag(32, t.Loopback) | flag(64, t.Ingress) | flag(128, t.Request)
+		flag(16, t.Selects) | flag(32, t.Loopback) | flag(64, t.Ingress) | flag(128, t.Request) | flag(256, t.Proxied)
 	var start any
 	if !t.Start.IsZero() {
 		start = t.Start.UnixNano()
@@ -145,9 +145,9 @@ func (s *Store) Service(v *record.Service) {
 	s.in.service++
 	id := s.in.service
 	s.in.keep(s.in.services.add(id, v.Section, v.Line, none(v.Pointer), string(v.Source), v.Mechanism, int64(v.Protocol), endpoint(v.Address),
-		none(int64(v.Mark)), none(int64(v.ID)), v.Namespace, v.Name, v.Port, v.Type, none(int64(v.TargetPort)), none(v.Cluster), v.HTTP, v.Affinity, v.Local, v.Complete))
+		none(int64(v.Mark)), none(int64(v.ID)), v.Namespace, v.Name, v.Port, v.Type, none(int64(v.TargetPort)), none(v.Cluster), v.HTTP, v.Affinity, v.Local, v.Internal, v.Complete))
 	for i, b := range v.Backends {
-		s.in.keep(s.in.backends.add(id, i, endpoint(b.Address), none(int64(b.ID)), b.Weight, b.Probability, b.State, b.Active, b.Namespace, b.Name, b.Host, none(b.Pos.Line), none(b.Pos.Pointer)))
+		s.in.keep(s.in.backends.add(id, i, endpoint(b.Address), none(int64(b.ID)), none(b.Slot), b.Weight, b.Probability, b.State, b.Active, b.Namespace, b.Name, b.Host, none(b.Pos.Line), none(b.Pos.Pointer)))
 	}
 }
 

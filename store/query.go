@@ -70,13 +70,13 @@ func (s *Store) Problems(section int) ([]record.Problem, error) {
 // Services returns all services with their backends.
 func (s *Store) Services() ([]record.Service, error) {
 	index := map[int]int{}
-	out, err := query(s, `SELECT id, section, line, pointer, source, mechanism, protocol, address, mark, number, namespace, name, port, type, target_port, cluster, http, affinity, local, complete
+	out, err := query(s, `SELECT id, section, line, pointer, source, mechanism, protocol, address, mark, number, namespace, name, port, type, target_port, cluster, http, affinity, local, internal, complete
 		FROM service ORDER BY id`, func(r *sql.Rows) (v record.Service, err error) {
 		var id int
 		var address any
 		var ptr, cluster sql.NullString
 		var mark, number, target sql.NullInt64
-		err = r.Scan(&id, &v.Section, &v.Line, &ptr, &v.Source, &v.Mechanism, &v.Protocol, &address, &mark, &number, &v.Namespace, &v.Name, &v.Port, &v.Type, &target, &cluster, &v.HTTP, &v.Affinity, &v.Local, &v.Complete)
+		err = r.Scan(&id, &v.Section, &v.Line, &ptr, &v.Source, &v.Mechanism, &v.Protocol, &address, &mark, &number, &v.Namespace, &v.Name, &v.Port, &v.Type, &target, &cluster, &v.HTTP, &v.Affinity, &v.Local, &v.Internal, &v.Complete)
 		v.Pointer, v.Cluster, v.Mark, v.ID, v.TargetPort = ptr.String, cluster.String, uint32(mark.Int64), uint32(number.Int64), uint16(target.Int64)
 		v.Address = readEndpoint(address)
 		index[id] = len(index)
@@ -85,13 +85,13 @@ func (s *Store) Services() ([]record.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = query(s, "SELECT service, address, number, weight, probability, state, active, namespace, name, host, line, pointer FROM backend ORDER BY service, position", func(r *sql.Rows) (b record.Backend, err error) {
+	_, err = query(s, "SELECT service, address, number, slot, weight, probability, state, active, namespace, name, host, line, pointer FROM backend ORDER BY service, position", func(r *sql.Rows) (b record.Backend, err error) {
 		var id int
 		var address any
-		var number, line sql.NullInt64
+		var number, line, slot sql.NullInt64
 		var ptr sql.NullString
-		err = r.Scan(&id, &address, &number, &b.Weight, &b.Probability, &b.State, &b.Active, &b.Namespace, &b.Name, &b.Host, &line, &ptr)
-		b.Address, b.ID = readEndpoint(address), uint32(number.Int64)
+		err = r.Scan(&id, &address, &number, &slot, &b.Weight, &b.Probability, &b.State, &b.Active, &b.Namespace, &b.Name, &b.Host, &line, &ptr)
+		b.Address, b.ID, b.Slot = readEndpoint(address), uint32(number.Int64), int(slot.Int64)
 		if i, ok := index[id]; ok {
 			if line.Valid || ptr.Valid {
 				b.Pos = record.Pos{Section: out[i].Section, Line: int(line.Int64), Pointer: ptr.String}
@@ -216,7 +216,7 @@ func (s *Store) translations(q string, f func(*record.Translation) error, args .
 			t.Start = time.Unix(0, start.Int64).UTC()
 		}
 		t.Unreplied, t.Assured, t.Offloaded, t.Closing = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
-		t.Selects, t.Loopback, t.Ingress, t.Request = flags&16 != 0, flags&32 != 0, flags&64 != 0, flags&128 != 0
+		t.Selects, t.Loopback, t.Ingress, t.Request, t.Proxied = flags&16 != 0, flags&32 != 0, flags&64 != 0, flags&128 != 0, flags&256 != 0
 		return f(&t)
 	}, args...)
 }

@@ -30,7 +30,7 @@ CREATE TABLE socket (
   bytes_sent INTEGER, bytes_received INTEGER, timer TEXT);
 
 -- flags: 1 unreplied, 2 assured, 4 offloaded, 8 closing, 16 selects,
--- 32 loopback, 64 ingress, 128 request
+-- 32 loopback, 64 ingress, 128 request, 256 proxied
 CREATE TABLE translation (
   section INTEGER, line INTEGER, pointer TEXT, protocol INTEGER, via TEXT,
   before_source, before_destination, after_source, after_destination,
@@ -41,10 +41,10 @@ CREATE TABLE translation (
 CREATE TABLE service (
   id INTEGER PRIMARY KEY, section INTEGER, line INTEGER, pointer TEXT, source TEXT, mechanism TEXT,
   protocol INTEGER, address, mark INTEGER, number INTEGER, namespace TEXT, name TEXT, port TEXT, type TEXT,
-  target_port INTEGER, cluster TEXT, http INTEGER, affinity INTEGER, local INTEGER, complete INTEGER);
+  target_port INTEGER, cluster TEXT, http INTEGER, affinity INTEGER, local INTEGER, internal INTEGER, complete INTEGER);
 
 CREATE TABLE backend (
-  service INTEGER, position INTEGER, address, number INTEGER, weight INTEGER, probability REAL,
+  service INTEGER, position INTEGER, address, number INTEGER, slot INTEGER, weight INTEGER, probability REAL,
   state TEXT, active INTEGER, namespace TEXT, name TEXT, host TEXT, line INTEGER, pointer TEXT,
   PRIMARY KEY (service, position)) WITHOUT ROWID;
 

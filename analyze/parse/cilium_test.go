@@ -28,7 +28,7 @@ func BenchmarkCiliumCT(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		n := 0
-		if _, err := Artifact(&record.Artifact{}, strings.NewReader(text), ciliumDiscard{}, func() int { n++; return n }); err != nil {
+		if _, err := Artifact(&record.Artifact{}, strings.NewReader(text), nil, ciliumDiscard{}, func() int { n++; return n }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func ciliumCase(t *testing.T, name string) []record.Service {
 	}
 	var s ciliumKeep
 	n := 0
-	if _, err := Artifact(&record.Artifact{}, bytes.NewReader(ar.Files[0].Data), &s, func() int { n++; return n }); err != nil {
+	if _, err := Artifact(&record.Artifact{}, bytes.NewReader(ar.Files[0].Data), nil, &s, func() int { n++; return n }); err != nil {
 		t.Fatal(err)
 	}
 	return s.list

@@ -53,6 +53,9 @@ func (d *Doc) Get(key string, v any) bool {
 	return ok && json.Unmarshal(raw, v) == nil
 }
 
+// empty tells whether the document says nothing: {} or [].
+func (d *Doc) empty() bool { return len(d.object) == 0 && len(d.array) == 0 }
+
 // IsArray tells whether the document is an array.
 func (d *Doc) IsArray() bool { return d.array != nil }
 

@@ -106,18 +106,19 @@ func (d *reader) closeDoc() {
 	}
 	d.docSection(f, kind, line)
 	o := &d.out
-	o.line, o.pointer = line, ""
+	o.line, o.pointer, o.text = line, "", clip(raw)
 	before := o.problems
 	switch {
 	case err != nil:
 		o.problem(record.Pos{Line: line}, string(clip(raw)), "broken "+kind+": "+err.Error())
+	case f == nil && doc.empty():
 	case f == nil:
 		o.problem(record.Pos{Line: line}, string(clip(raw)), "no format claims this "+kind+" document")
 	default:
 		f.Doc(doc, o)
 	}
 	unknown := min(o.problems-before, n)
-	if f == nil {
+	if f == nil && unknown > 0 {
 		unknown = n
 	}
 	o.sec.Lines += n

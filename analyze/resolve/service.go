@@ -51,51 +51,48 @@ func (w *world) readServices() error {
 // addresses.
 func (w *world) readNumbers() {
 	type slotKey struct {
-		host    string
-		address netip.AddrPort
-		local   bool
+		host     string
+		address  netip.AddrPort
+		protocol record.Protocol
+		internal bool
+		slot     int
 	}
-	slots := map[slotKey][]record.Backend{}
-	put := func(host string, b record.Backend, a netip.AddrPort) {
-		k := backendKey{host, b.ID}
-		if old, ok := w.numbers[k]; !ok || old.Port() == 0 {
+	addresses := map[slotKey]netip.AddrPort{}
+	put := func(host string, number uint32, a netip.AddrPort) {
+		k := backendKey{host, number}
+		old, ok := w.numbers[k]
+		switch {
+		case !ok, old.Addr() == a.Addr() && old.Port() == 0:
 			w.numbers[k] = a
+		case old != a && a.Port() != 0:
+			w.numbers[k] = netip.AddrPort{} // two listings disagree: the number says nothing
 		}
 	}
-	for _, s := range w.services {
-		if s.Source != record.FromCiliumLB || s.place == nil {
-			continue
-		}
-		for _, b := range s.Backends {
-			if b.ID != 0 && b.Address.IsValid() {
-				put(s.place.host, b, b.Address)
+	slots := func(f func(service, slotKey, record.Backend)) {
+		for _, s := range w.services {
+			if s.Source != record.FromCiliumLB || s.place == nil || s.Type == "revnat" {
+				continue
 			}
-		}
-		if s.Type != "backends" && s.Address.IsValid() && len(s.Backends) > 0 && s.Backends[0].ID == 0 {
-			slots[slotKey{s.place.host, s.Address, s.Local}] = s.Backends
-		}
-	}
-	for _, s := range w.services {
-		if s.Source != record.FromCiliumLB || s.place == nil || !s.Address.IsValid() {
-			continue
-		}
-		known, ok := slots[slotKey{s.place.host, s.Address, s.Local}]
-		if !ok || len(known) != len(s.Backends) {
-			continue
-		}
-		for i, b := range s.Backends {
-			if b.ID != 0 && known[i].Address.IsValid() {
-				// Only where both lists agree on the address, or one names none.
-				old := w.numbers[backendKey{s.place.host, b.ID}]
-				if !old.IsValid() || old.Addr() == known[i].Address.Addr() {
-					put(s.place.host, b, known[i].Address)
-				}
+			for _, b := range s.Backends {
+				f(s, slotKey{s.place.host, s.Address, s.Protocol, s.Internal, b.Slot}, b)
 			}
 		}
 	}
+	slots(func(s service, k slotKey, b record.Backend) {
+		if b.ID != 0 && b.Address.IsValid() {
+			put(k.host, b.ID, b.Address)
+		} else if b.ID == 0 && b.Slot != 0 && b.Address.IsValid() {
+			addresses[k] = b.Address
+		}
+	})
+	slots(func(s service, k slotKey, b record.Backend) {
+		if a, ok := addresses[k]; ok && b.ID != 0 && b.Slot != 0 && !b.Address.IsValid() {
+			put(k.host, b.ID, a)
+		}
+	})
 }
 
-// at returns the services that stand behind an address, as seen from hosts:
+// servicesAt returns the services that stand behind an address, as seen from hosts:
 // those whose tables the connection passes. An empty list of hosts means that
 // it is not known which.
 func (w *world) servicesAt(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) []service {
@@ -260,7 +257,7 @@ func (w *world) expand(c *choices, s service, dst netip.AddrPort, p record.Proto
 // itself, the one of its firewall mark, or the endpoints of its name.
 func (w *world) halves(s service, dst netip.AddrPort) []service {
 	switch {
-	case s.Type == "redirect" || s.Type == "capture-outbound" || s.Type == "capture-inbound" || s.Type == "revnat":
+	case s.Type == "redirect" || s.Type == "backends" || s.Type == "capture-outbound" || s.Type == "capture-inbound" || s.Type == "revnat":
 		return nil
 	case s.Source == record.FromKubernetes:
 		return w.endpoints(s)
