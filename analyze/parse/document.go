@@ -106,7 +106,7 @@ func (d *reader) closeDoc() {
 	}
 	d.docSection(f, kind, line)
 	o := &d.out
-	o.line, o.pointer, o.text = line, "", clip(raw)
+	o.line, o.pointer, o.text = line, "", bytes.TrimSpace(clip(raw))
 	before := o.problems
 	switch {
 	case err != nil:

@@ -202,7 +202,7 @@ func (d *reader) one(b []byte) {
 		if f := d.claim(trimmed); f != nil {
 			d.open(f)
 			owned = true
-		} else if begin, isYAML := beginsDocument(trimmed, d.cur == nil, d.afterLine); begin {
+		} else if begin, isYAML := beginsDocument(trimmed, d.cur == nil, d.afterLine); begin && (d.cur == nil || b[0] == trimmed[0]) {
 			d.docLine, d.docLines, d.docYAML, d.brackets = d.afterLine, 0, isYAML, depth{}
 			d.doc = make([]byte, 0, 4096)
 			d.gather(b)

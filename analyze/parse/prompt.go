@@ -127,8 +127,10 @@ func (p *prompt) read(words []string) {
 		}
 		name, rest := path.Base(words[0]), words[1:]
 		switch name {
-		case "sudo", "watch", "time", "microk8s", "k3s", "minikube":
-			words = skipFlags(rest, "u", "g", "n", "p")
+		case "sudo":
+			words = skipFlags(rest, "u", "g", "p")
+		case "watch", "time", "microk8s", "k3s", "minikube":
+			words = skipFlags(rest, "n", "p")
 		case "timeout":
 			if rest = skipFlags(rest, "s", "k"); len(rest) > 0 {
 				words = rest[1:]
