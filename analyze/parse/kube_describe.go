@@ -36,6 +36,7 @@ type kubeDescribed struct {
 	service         kubeService
 	endpoints       []kubeEndpointsLine // of a service, by port
 	addresses       []record.Backend    // of the subset being read
+	cut             bool                // not all of them could be read
 }
 
 // kubeEndpointsLine is one Endpoints line of a service.
@@ -67,9 +68,11 @@ func (d *kubeDescribe) line(b []byte) {
 	key, value, found := strings.Cut(trimmed, ":")
 	value = strings.TrimSpace(value)
 	switch {
+	case d.block == "Data" && !kubeDescribeHead([]byte(text)):
+		d.out.Ignore() // whatever a ConfigMap holds
 	case len(trimmed) < len(text):
 		d.indented(trimmed, key, value, len(text)-len(trimmed))
-	case found && key == "Name":
+	case kubeDescribeHead([]byte(text)):
 		d.flush()
 		d.o = &kubeDescribed{name: value, line: d.out.Line(), labels: map[string]string{}}
 		d.block, d.ports = key, false
@@ -79,6 +82,9 @@ func (d *kubeDescribe) line(b []byte) {
 	case found && key[0] >= 'A' && key[0] <= 'Z':
 		d.block = key
 		d.top(key, value)
+	case trimmed == "Data":
+		d.block = "Data"
+		d.out.Ignore()
 	case strings.HasPrefix(trimmed, "No "): // No events.
 		d.out.Ignore()
 	default:
@@ -130,16 +136,14 @@ func (d *kubeDescribe) serviceField(key, value string, line int) {
 	case "Port":
 		d.servicePort(value)
 	case "TargetPort", "NodePort":
-		if len(s.ports) == 0 {
-			d.out.Problem("expected Port: before it")
+		if len(s.ports) == 0 || value == "" {
+			d.out.Problem("expected Port: before it, and a port")
 			return
 		}
-		p := &s.ports[len(s.ports)-1]
-		words := strings.Fields(value)
-		n, _, _ := strings.Cut(words[max(len(words)-1, 0):][0], "/")
-		number, _ := port([]byte(n))
-		if key == "TargetPort" {
-			p.target = number // 0: the name of a port
+		n, _, _ := strings.Cut(value[strings.LastIndexByte(value, ' ')+1:], "/")
+		number, _ := port([]byte(n)) // 0: the name of a port
+		if p := &s.ports[len(s.ports)-1]; key == "TargetPort" {
+			p.target = number
 		} else {
 			p.nodePort, p.pos.Line = number, line
 		}
@@ -269,11 +273,12 @@ func (d *kubeDescribe) subset(trimmed, key, value string) {
 	switch {
 	case key == "Addresses" || key == "NotReadyAddresses":
 		if key == "Addresses" {
-			o.addresses, d.ports = nil, false
+			o.addresses, o.cut, d.ports = nil, false, false
 		}
 		for _, e := range kubeList(value) {
 			a, ok := address([]byte(e))
 			if !ok {
+				o.cut = true
 				d.out.Problem("expected addresses as 10.0.0.1,10.0.0.2")
 				return
 			}
@@ -307,7 +312,7 @@ func (d *kubeDescribe) subsetPort(p kubePort) {
 	for i := range backends {
 		backends[i].Address = netip.AddrPortFrom(backends[i].Address.Addr(), p.port)
 	}
-	d.out.Service(kubeEndpoints(d.o.namespace, d.o.name, p, backends, true))
+	d.out.Service(kubeEndpoints(d.o.namespace, d.o.name, p, backends, !d.o.cut))
 }
 
 // flush emits the object that has been read, each record with the line that

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -49,23 +50,33 @@ func kubeDoc(d *Doc, out *Out) {
 	var kind string
 	var items []json.RawMessage
 	d.Get("kind", &kind)
-	if strings.HasSuffix(kind, "List") && d.Get("items", &items) {
+	switch {
+	case !strings.HasSuffix(kind, "List"):
+		kubeObject(kind, kubeReader{out, d.Raw, ""})
+	case d.Get("items", &items):
 		kubeItems(items, strings.TrimSuffix(kind, "List"), "/items", out)
-		return
+	default:
+		out.At("/items")
+		out.ProblemAt(out.Line(), string(clip(d.Raw)), "expected a list of items")
 	}
-	kubeObject(kind, kubeReader{out, d.Raw, ""})
 }
 
 // kubeItems reads the items of a list. In what the API itself returns, such
 // as a PodList, the items do not say their kind.
 func kubeItems(items []json.RawMessage, kind, at string, out *Out) {
 	for i, raw := range items {
+		r := kubeReader{out, raw, at + "/" + strconv.Itoa(i)}
+		if raw[0] != '{' {
+			out.At(r.at)
+			r.problem(string(raw), "expected an object")
+			continue
+		}
 		var item struct{ Kind string }
 		json.Unmarshal(raw, &item) // what does not fit is told below
 		if item.Kind == "" {
 			item.Kind = kind
 		}
-		kubeObject(item.Kind, kubeReader{out, raw, at + "/" + strconv.Itoa(i)})
+		kubeObject(item.Kind, r)
 	}
 }
 
@@ -91,23 +102,34 @@ func kubeObject(kind string, r kubeReader) {
 	}
 }
 
-// decode decodes the object. A field of another type than expected is a
-// problem, and the rest is there all the same.
-func (r *kubeReader) decode(v any) bool {
+// decode decodes the object into v, of which meta is a part. A field of
+// another type than expected is a problem, and the rest is there all the same.
+func (r *kubeReader) decode(v any, meta *kubeMeta) bool {
 	err := json.Unmarshal(r.raw, v)
-	if err == nil {
-		return true
-	}
 	var other *json.UnmarshalTypeError
 	if errors.As(err, &other) {
-		r.problem(fmt.Sprintf("field %s holds a %s", other.Field, other.Value))
-		return true
+		r.problem(string(clip(r.raw)), fmt.Sprintf("field %s holds a %s", other.Field, other.Value))
+	} else if err != nil {
+		r.problem(string(clip(r.raw)), "broken: "+err.Error())
+		return false
 	}
-	r.problem("not an object: " + err.Error())
-	return false
+	if meta.Name == "" {
+		r.problem(string(clip(r.raw)), "an object without a name")
+	}
+	return meta.Name != ""
 }
 
-func (r *kubeReader) problem(why string) { r.out.ProblemAt(r.out.Line(), string(clip(r.raw)), why) }
+func (r *kubeReader) problem(text, why string) { r.out.ProblemAt(r.out.Line(), text, why) }
+
+// address reads an address, which is a problem at pos when it is none.
+func (r *kubeReader) address(text string, pos record.Pos) (netip.Addr, bool) {
+	a, ok := address([]byte(text))
+	if !ok {
+		r.out.At(pos.Pointer)
+		r.problem(text, "expected an IP address")
+	}
+	return a, ok
+}
 
 // pos is the position of a member of the object.
 func (r *kubeReader) pos(format string, args ...any) record.Pos {
@@ -119,10 +141,8 @@ func (r *kubeReader) owner(w record.Owner, text string, pos record.Pos) bool {
 	if text == "" {
 		return false
 	}
-	a, ok := address([]byte(text))
+	a, ok := r.address(text, pos)
 	if !ok {
-		r.out.At(pos.Pointer)
-		r.problem("expected an IP address")
 		return false
 	}
 	w.Address, w.Pos = a, pos
@@ -138,7 +158,7 @@ func (r *kubeReader) node() {
 			Conditions []struct{ Type, Status string }
 		}
 	}
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	w := record.Owner{Kind: record.OwnerNode, Name: o.Metadata.Name, Host: o.Metadata.Name, State: "Unknown"}
@@ -166,7 +186,7 @@ func (r *kubeReader) ciliumNode() {
 		Metadata kubeMeta
 		Spec     struct{ Addresses []struct{ Type, IP string } }
 	}
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	w := record.Owner{Kind: record.OwnerNode, Name: o.Metadata.Name, Host: o.Metadata.Name}
@@ -191,7 +211,7 @@ func (r *kubeReader) ciliumEndpoint() {
 			Networking struct{ Addressing []struct{ IPv4, IPv6 string } }
 		}
 	}
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	w := record.Owner{Kind: record.OwnerPod, Namespace: o.Metadata.Namespace, Name: o.Metadata.Name, State: o.Status.State, Workload: kubeWorkload(o.Metadata.Labels)}

@@ -40,7 +40,7 @@ type kubePod struct {
 
 func (r *kubeReader) pod() {
 	var o kubePod
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	w := record.Owner{

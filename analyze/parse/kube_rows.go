@@ -36,7 +36,7 @@ func (t *kubeTable) line(b []byte) {
 		t.out.Ignore()
 		return
 	}
-	why := "not a row of kubectl get, and no header before it"
+	why, fits := "not a row of kubectl get, and no header before it", kubeOther
 	switch h := t.header; {
 	case h == nil:
 	case h.kind == kubeOther && !t.ended:
@@ -47,16 +47,19 @@ func (t *kubeTable) line(b []byte) {
 	default:
 		why = "expected a row with the columns of the header"
 		if row, ok := h.cut(text); ok {
+			fits = h.kind
 			why = t.row(h.kind, row)
 		}
 		if why == "" {
 			return
 		}
-	}
-	if row, kind := kubeGuess(strings.Fields(text)); kind != kubeOther {
-		if guessed := t.row(kind, row); guessed == "" {
-			return
+		if t.ended {
+			why = "text after a table of kubectl get"
 		}
+	}
+	// A row of another table, whose header is not there.
+	if row, kind := kubeGuess(strings.Fields(text)); kind != kubeOther && kind != fits && t.row(kind, row) == "" {
+		return
 	}
 	t.out.Problem(why)
 }

@@ -29,7 +29,7 @@ type kubeServiceObject struct {
 
 func (r *kubeReader) service() {
 	var o kubeServiceObject
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	s := kubeService{
@@ -47,6 +47,9 @@ func (r *kubeReader) service() {
 		s.v4, s.v6 = s.v4 || f == "IPv4", s.v6 || f == "IPv6"
 	}
 	for i, p := range o.Spec.Ports {
+		if p.Port == 0 {
+			continue // not a port number, which decode has told
+		}
 		s.ports = append(s.ports, kubePort{
 			name: p.Name, protocol: kubeProtocol(p.Protocol), port: p.Port, nodePort: p.NodePort,
 			target: kubeTargetPort(p.TargetPort), pos: r.pos("/spec/ports/%d/nodePort", i),
@@ -63,13 +66,9 @@ func (r *kubeReader) vips(o *kubeServiceObject) []kubeVIP {
 		if text == "" || text == "None" {
 			return
 		}
-		a, ok := address([]byte(text))
-		if !ok {
-			r.out.At(pos.Pointer)
-			r.problem("expected an IP address")
-			return
+		if a, ok := r.address(text, pos); ok {
+			vips = append(vips, kubeVIP{a, typ, pos})
 		}
-		vips = append(vips, kubeVIP{a, typ, pos})
 	}
 	add(o.Spec.ClusterIP, kubeClusterIP, r.pos("/spec/clusterIP"))
 	for i, ip := range o.Spec.ClusterIPs {
@@ -145,10 +144,26 @@ type kubeEndpointAddress struct {
 type kubeRef struct{ Kind, Namespace, Name string }
 
 // kubeEndpointPort is a port of Endpoints or of an EndpointSlice. No number
-// stands for every port.
+// stands for every port; what is no port number is decoded as 0.
 type kubeEndpointPort struct {
 	Name, Protocol string
-	Port           uint16
+	Port           *uint16
+}
+
+// addPort adds the port to those of the service, and returns its index. ok is
+// false when it has no usable number.
+func (h *kubeHalf) addPort(p kubeEndpointPort, pos record.Pos) (k int, ok bool) {
+	q := kubePort{name: p.Name, pos: pos}
+	if p != (kubeEndpointPort{}) {
+		q.protocol = kubeProtocol(p.Protocol)
+	}
+	if p.Port != nil {
+		if q.port = *p.Port; q.port == 0 {
+			h.complete = false
+			return 0, false
+		}
+	}
+	return h.port(q), true
 }
 
 func (r *kubeReader) endpoints() {
@@ -159,7 +174,7 @@ func (r *kubeReader) endpoints() {
 			Ports                        []kubeEndpointPort
 		}
 	}
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	h := kubeHalf{namespace: o.Metadata.Namespace, name: o.Metadata.Name}
@@ -175,7 +190,10 @@ func (r *kubeReader) endpoints() {
 			if len(set.Ports) == 0 {
 				pos = r.pos("/subsets/%d", i)
 			}
-			k := h.port(kubePort{name: p.Name, protocol: kubeEndpointProtocol(p), port: p.Port, pos: pos})
+			k, ok := h.addPort(p, pos)
+			if !ok {
+				continue
+			}
 			for n, a := range set.Addresses {
 				h.add(r, k, a.IP, a.NodeName, "", a.TargetRef, r.pos("/subsets/%d/addresses/%d/ip", i, n))
 			}
@@ -187,21 +205,11 @@ func (r *kubeReader) endpoints() {
 	h.emit(r.out, r.pos("/metadata/name"))
 }
 
-// kubeEndpointProtocol: a port that says nothing at all has no protocol either.
-func kubeEndpointProtocol(p kubeEndpointPort) record.Protocol {
-	if p == (kubeEndpointPort{}) {
-		return 0
-	}
-	return kubeProtocol(p.Protocol)
-}
-
 // add adds a backend to port k.
 func (h *kubeHalf) add(r *kubeReader, k int, ip, node, state string, ref kubeRef, pos record.Pos) {
-	a, ok := address([]byte(ip))
+	a, ok := r.address(ip, pos)
 	if !ok {
 		h.complete = false
-		r.out.At(pos.Pointer)
-		r.problem("expected an IP address")
 		return
 	}
 	b := record.Backend{Address: netip.AddrPortFrom(a, h.ports[k].port), Weight: -1, Active: -1, State: state, Host: node, Pos: pos}
@@ -243,7 +251,7 @@ func (o *kubeSlice) service() string {
 
 func (r *kubeReader) slice() {
 	var o kubeSlice
-	if !r.decode(&o) {
+	if !r.decode(&o, &o.Metadata) {
 		return
 	}
 	h := kubeHalf{namespace: o.Metadata.Namespace, name: o.service(), complete: true}
@@ -256,8 +264,9 @@ func (r *kubeReader) slice() {
 		if len(o.Ports) == 0 {
 			pos = r.pos("/endpoints")
 		}
-		k := h.port(kubePort{name: p.Name, protocol: kubeEndpointProtocol(p), port: p.Port, pos: pos})
-		r.sliceBackends(&o, &h, k)
+		if k, ok := h.addPort(p, pos); ok {
+			r.sliceBackends(&o, &h, k)
+		}
 	}
 	h.emit(r.out, r.pos("/metadata/name"))
 }

@@ -204,7 +204,7 @@ func (h *kubeHeader) cut(line string) (kubeRow, bool) {
 }
 
 // byOffset cuts where the header's columns begin, if two blanks stand before
-// each of them and no cell begins with one.
+// each of them, no cell begins with one, and none holds two.
 func (h *kubeHeader) byOffset(line []rune) ([]string, bool) {
 	if first := min(h.cols[0].start, len(line)); strings.TrimSpace(string(line[:first])) != "" {
 		return nil, false
@@ -223,7 +223,7 @@ func (h *kubeHeader) byOffset(line []rune) ([]string, bool) {
 		}
 		cell := string(line[c.start:end])
 		cells[i] = strings.TrimSpace(cell)
-		if cells[i] != "" && cell[0] == ' ' {
+		if cells[i] != "" && cell[0] == ' ' || strings.Contains(cells[i], "  ") {
 			return nil, false
 		}
 	}
