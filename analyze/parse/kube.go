@@ -121,6 +121,14 @@ func kubeEndpoints(namespace, name string, p kubePort, backends []record.Backend
 	}
 }
 
+// kubeMaxPairs bounds ports times addresses of one object, each pair of which
+// is a record or a backend. Kubernetes itself allows a tenth of it.
+const kubeMaxPairs = 1 << 20
+
+const kubeTooManyPairs = "more than a million pairs of address and port"
+
+func kubeTooMany(ports, addrs int) bool { return ports > 0 && addrs > kubeMaxPairs/ports }
+
 // kubeNone turns kubectl's words for nothing into nothing.
 func kubeNone(s string) string {
 	switch s {

@@ -37,6 +37,7 @@ type kubeDescribed struct {
 	endpoints       []kubeEndpointsLine // of a service, by port
 	addresses       []record.Backend    // of the subset being read
 	cut             bool                // not all of them could be read
+	pairs           int
 }
 
 // kubeEndpointsLine is one Endpoints line of a service.
@@ -79,7 +80,7 @@ func (d *kubeDescribe) line(b []byte) {
 		d.out.Understood()
 	case d.o == nil:
 		d.out.Problem("expected Name: before it")
-	case found && key[0] >= 'A' && key[0] <= 'Z':
+	case found && key != "" && key[0] >= 'A' && key[0] <= 'Z':
 		d.block = key
 		d.top(key, value)
 	case trimmed == "Data":
@@ -308,6 +309,10 @@ func (d *kubeDescribe) subset(trimmed, key, value string) {
 
 // subsetPort emits the backends of one port of a subset.
 func (d *kubeDescribe) subsetPort(p kubePort) {
+	if d.o.pairs += len(d.o.addresses); d.o.pairs > kubeMaxPairs {
+		d.out.Problem(kubeTooManyPairs)
+		return
+	}
 	backends := append([]record.Backend(nil), d.o.addresses...)
 	for i := range backends {
 		backends[i].Address = netip.AddrPortFrom(backends[i].Address.Addr(), p.port)
@@ -354,6 +359,10 @@ func (d *kubeDescribe) flushService(o *kubeDescribed) {
 	s.namespace, s.name, s.vips = o.namespace, o.name, o.ips
 	if s.pos.Line == 0 {
 		s.pos.Line = o.line
+	}
+	if kubeTooMany(len(s.ports), len(s.vips)) {
+		d.out.ProblemAt(o.line, o.name, kubeTooManyPairs)
+		return
 	}
 	s.emit(d.out)
 	for _, e := range o.endpoints {

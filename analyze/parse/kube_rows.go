@@ -188,6 +188,9 @@ func (t *kubeTable) service(namespace, name string, r kubeRow) string {
 			s.vips = append(s.vips, kubeVIP{addr: a, typ: typ})
 		}
 	}
+	if kubeTooMany(len(s.ports), len(s.vips)) {
+		return kubeTooManyPairs
+	}
 	t.out.Understood()
 	s.emit(t.out)
 	return ""
@@ -230,6 +233,9 @@ func (t *kubeTable) slice(namespace, name string, r kubeRow) string {
 	numbers := kubeList(ports)
 	if len(numbers) == 0 {
 		numbers = []string{"*"}
+	}
+	if kubeTooMany(len(numbers), len(addrs)) {
+		return kubeTooManyPairs
 	}
 	var records []record.Service
 	for _, n := range numbers {

@@ -56,6 +56,10 @@ func (r *kubeReader) service() {
 		})
 	}
 	s.vips = r.vips(&o)
+	if kubeTooMany(len(s.ports), len(s.vips)) {
+		r.problem(string(clip(r.raw)), kubeTooManyPairs)
+		return
+	}
 	s.emit(r.out)
 }
 
@@ -109,18 +113,25 @@ type kubeHalf struct {
 	complete        bool
 	ports           []kubePort
 	backends        [][]record.Backend
+	index           map[kubePort]int // without positions
+	pairs           int
 }
 
 // port returns the index of a port, which several subsets may share.
 func (h *kubeHalf) port(p kubePort) int {
-	for i, q := range h.ports {
-		if q.name == p.name && q.port == p.port && q.protocol == p.protocol {
-			return i
+	key := p
+	key.pos = record.Pos{}
+	i, ok := h.index[key]
+	if !ok {
+		if h.index == nil {
+			h.index = map[kubePort]int{}
 		}
+		i = len(h.ports)
+		h.index[key] = i
+		h.ports = append(h.ports, p)
+		h.backends = append(h.backends, nil)
 	}
-	h.ports = append(h.ports, p)
-	h.backends = append(h.backends, nil)
-	return len(h.ports) - 1
+	return i
 }
 
 // emit writes one record a port, or one without a port when there is none.
@@ -207,6 +218,13 @@ func (r *kubeReader) endpoints() {
 
 // add adds a backend to port k.
 func (h *kubeHalf) add(r *kubeReader, k int, ip, node, state string, ref kubeRef, pos record.Pos) {
+	if h.pairs++; h.pairs > kubeMaxPairs {
+		h.complete = false
+		if h.pairs == kubeMaxPairs+1 {
+			r.problem(string(clip(r.raw)), kubeTooManyPairs)
+		}
+		return
+	}
 	a, ok := r.address(ip, pos)
 	if !ok {
 		h.complete = false
