@@ -285,8 +285,8 @@ func kubeTableHead(b []byte) bool {
 		return false
 	}
 	switch c := b[0]; {
-	case c == 'N' && b[1] == 'A', c == 'L' && b[1] == 'A':
-		return kubeReadHeader(string(b)) != nil
+	case c == 'N' || c == 'L':
+		return (bytes.HasPrefix(b, []byte("NAME")) || bytes.HasPrefix(b, []byte("LAST SEEN "))) && kubeReadHeader(string(b)) != nil
 	case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
 		return kubeRowHead(b)
 	case c == 'C' || c == 'K' || c == 'S' || c == 'T':
