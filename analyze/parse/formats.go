@@ -33,6 +33,9 @@ var formats = []Format{
 	// Packet filter rules end.
 
 	// Kubernetes.
+	{Name: "kubectl-table", Head: kubeTableHead, Open: kubeTableOpen},
+	{Name: "kubectl-describe", Head: kubeDescribeHead, Open: kubeDescribeOpen},
+	{Name: "kubernetes", Claim: kubeClaim, Doc: kubeDoc},
 
 	// Kubernetes end.
 
