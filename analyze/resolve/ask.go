@@ -16,8 +16,6 @@ import (
 // IP:port, [v6]:port, :port, CIDR, or a name.
 type Question struct {
 	From, To, Backend string
-	// At asks for the state at a moment; the zero time for the latest.
-	At time.Time
 }
 
 // UsageError is a question that cannot be understood.
@@ -49,9 +47,18 @@ type Case struct {
 	built []Connection
 }
 
-// Resolve finds and follows every connection of a case at a moment.
-func Resolve(st *store.Store, at time.Time) (*Case, error) {
-	w, err := see(st, at)
+// View is what of a case is looked at.
+type View struct {
+	// At asks for the state at a moment; the zero time for the latest.
+	At time.Time
+	// Without hides artifacts by their path, as if they had not been recorded:
+	// what would the answer be worth without them? Nil hides none.
+	Without func(path string) bool
+}
+
+// Resolve finds and follows every connection of a case.
+func Resolve(st *store.Store, view View) (*Case, error) {
+	w, err := see(st, view)
 	if err != nil {
 		return nil, err
 	}

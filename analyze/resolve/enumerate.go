@@ -259,8 +259,8 @@ func (r *resolver) fromTables() ([]*conn, error) {
 		}
 		c := &conn{protocol: t.Protocol, client: t.Before.Source, service: t.Before.Destination, state: t.State}
 		r.seat(c, r.placeOf[t.Section])
-		if t.Via == record.ViaEvent && t.State == "" {
-			c.state = t.Event
+		if t.Via == record.ViaEvent {
+			c.state = "" // what a history said first is not how it stands
 		}
 		r.use(t.Pos)
 		if err := r.resolve(c); err != nil {

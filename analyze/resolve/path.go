@@ -150,6 +150,7 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 		}
 		r.use(t.Pos)
 	}
+	table = r.lastEvents(table)
 	less := func(list []sighting) func(i, j int) bool {
 		return func(i, j int) bool {
 			if list[i].order != list[j].order {
@@ -161,6 +162,30 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 	sort.SliceStable(table, less(table))
 	sort.SliceStable(logs, less(logs))
 	return table, logs, nil
+}
+
+// lastEvents keeps, of a history of events, what it says last of each entry.
+func (r *resolver) lastEvents(table []sighting) []sighting {
+	type key struct {
+		place  *place
+		before record.Tuple
+	}
+	last := map[key]int{}
+	var out []sighting
+	for _, s := range table {
+		k := key{s.place, s.t.Before}
+		i, ok := last[k]
+		switch {
+		case s.t.Via != record.ViaEvent:
+			out = append(out, s)
+		case !ok:
+			last[k] = len(out)
+			out = append(out, s)
+		case r.less(out[i].t.Pos, s.t.Pos):
+			out[i] = s
+		}
+	}
+	return out
 }
 
 // order tells where on the way of the packet a place lies. An entry in a place
@@ -272,15 +297,6 @@ func (r *resolver) liveOnly(c *conn, group []sighting) []sighting {
 		}
 	}
 	keep(func(t record.Translation) bool { return t.Via != record.ViaEvent })
-	if group[0].t.Via == record.ViaEvent {
-		last := group[0]
-		for _, s := range group {
-			if r.less(last.t.Pos, s.t.Pos) && s.t.Event != "DESTROY" {
-				last = s
-			}
-		}
-		return []sighting{last}
-	}
 	keep(func(t record.Translation) bool { return !t.Closing })
 	if c.state == "ESTABLISHED" {
 		keep(func(t record.Translation) bool { return !t.Unreplied })

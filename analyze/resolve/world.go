@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"sort"
 	"strings"
-	"time"
 
 	"whichbackend/analyze/record"
 	"whichbackend/store"
@@ -87,7 +86,7 @@ type service struct {
 // grows with the cluster, not with its traffic.
 type world struct {
 	st        *store.Store
-	at        time.Time
+	view      View
 	artifacts map[int]record.Artifact
 	sections  map[int]*record.Section
 	rank      map[int]int  // of a section, in the order of artifact paths
@@ -115,9 +114,9 @@ type backendKey struct {
 	number uint32
 }
 
-// see reads the world of a case at a moment; the zero time asks for the latest.
-func see(st *store.Store, at time.Time) (*world, error) {
-	w := &world{st: st, at: at, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, rank: map[int]int{},
+// see reads the world of a case.
+func see(st *store.Store, view View) (*world, error) {
+	w := &world{st: st, view: view, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, rank: map[int]int{},
 		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{},
 		byAddress: map[netip.AddrPort][]service{}, byIP: map[netip.Addr][]service{}, byPort: map[uint16][]service{},
 		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]netip.AddrPort{}}
@@ -164,7 +163,7 @@ func (w *world) readArtifacts() error {
 		s := &sections[i]
 		w.sections[s.ID], w.rank[s.ID] = s, i
 		t := created[w.artifacts[s.Artifact].Input]
-		if t == 0 || !w.at.IsZero() && t > w.at.UnixNano() {
+		if t == 0 || !w.view.At.IsZero() && t > w.view.At.UnixNano() {
 			continue
 		}
 		chosen[hostOf(s)] = max(chosen[hostOf(s)], t)
@@ -172,7 +171,7 @@ func (w *world) readArtifacts() error {
 	for i := range sections {
 		s := &sections[i]
 		t := created[w.artifacts[s.Artifact].Input]
-		w.current[s.ID] = t == 0 || t == chosen[hostOf(s)]
+		w.current[s.ID] = (t == 0 || t == chosen[hostOf(s)]) && (w.view.Without == nil || !w.view.Without(w.artifacts[s.Artifact].Path))
 	}
 	return nil
 }
@@ -261,14 +260,12 @@ func (w *world) readPlaces() error {
 	sort.Slice(ids, func(i, j int) bool { return w.rank[ids[i]] < w.rank[ids[j]] })
 	for _, id := range ids {
 		s := w.sections[id]
-		if s.Scope.Kind == record.ScopeCluster {
+		if s.Scope.Kind == record.ScopeCluster || !w.current[id] {
 			continue
 		}
 		p := w.place(w.canonical(s.Scope, strings.HasPrefix(s.Format, "cilium")))
 		w.placeOf[id] = p
-		if w.current[id] {
-			p.formats[s.Format] = true
-		}
+		p.formats[s.Format] = true
 	}
 	return nil
 }
