@@ -1,0 +1,403 @@
+package parse
+
+import (
+	"math"
+	"net/netip"
+	"strings"
+
+	"whichbackend/analyze/record"
+)
+
+// rulesKey is the address of a service.
+type rulesKey struct {
+	protocol record.Protocol
+	address  netip.AddrPort
+}
+
+// rulesWalk draws conclusions from the rules of one section.
+type rulesWalk struct {
+	out     *Out
+	set     *rulesSet
+	refused map[rulesKey]bool // services that the filter table refuses
+	choices map[*rulesTable]map[string]*kubeChoice
+	seen    map[rulesSeen]bool
+	left    int // backends that may still be emitted
+	full    bool
+}
+
+type rulesSeen struct {
+	rulesKey
+	kind, mechanism, name string
+	target                uint16
+	inside                bool
+	mark                  uint32
+	backends              *record.Backend
+}
+
+// rulesMaxBackends bounds what one section emits: chains are shared, so that
+// a hostile listing could ask for its size squared.
+const rulesMaxBackends = 4 << 20
+
+// walk emits the services of a section.
+func (s *rulesSet) walk(out *Out) {
+	w := &rulesWalk{out: out, set: s, refused: map[rulesKey]bool{}, choices: map[*rulesTable]map[string]*kubeChoice{},
+		seen: map[rulesSeen]bool{}, left: rulesMaxBackends}
+	for _, t := range s.tables {
+		w.findRefused(t)
+	}
+	for _, t := range s.tables {
+		if t.kube {
+			w.kubeMaps(t)
+			continue
+		}
+		reached, callers := t.reach()
+		for _, c := range t.order {
+			if reached == nil || reached[c.name] {
+				w.chain(t, c, callers[c.name])
+			}
+		}
+	}
+}
+
+// emit emits a service, unless the same has been emitted before.
+func (w *rulesWalk) emit(s record.Service) {
+	key := rulesSeen{rulesKey: rulesKey{s.Protocol, s.Address}, kind: s.Type, mechanism: s.Mechanism, name: s.Namespace + "/" + s.Name,
+		target: s.TargetPort, inside: s.Inside, mark: s.Mark}
+	if len(s.Backends) > 0 {
+		key.backends = &s.Backends[0]
+	}
+	if w.seen[key] {
+		return
+	}
+	w.seen[key] = true
+	if w.left -= len(s.Backends); w.left < 0 {
+		s.Backends, s.Complete = nil, false
+		if !w.full {
+			w.out.problem(s.Pos, "", "more backends than are kept for one listing; from here on services are without")
+			w.full = true
+		}
+	}
+	w.out.At(s.Pos.Pointer)
+	w.out.Service(s)
+}
+
+// findRefused notes the services without endpoints.
+func (w *rulesWalk) findRefused(t *rulesTable) {
+	for _, name := range []string{"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES"} {
+		c := t.chains[name]
+		if c == nil {
+			continue
+		}
+		for _, r := range c.rules {
+			if r.target != "REJECT" && r.target != "DROP" {
+				continue
+			}
+			for _, a := range w.addresses(t, r, nil) {
+				w.refused[rulesKey{r.protocol, a}] = true
+			}
+		}
+	}
+	for _, name := range []string{"no-endpoint-services", "no-endpoint-nodeports"} {
+		for i := range t.maps[name] {
+			if s, ok := kubeElement(t, &t.maps[name][i]); ok {
+				w.refused[rulesKey{s.Protocol, s.Address}] = true
+			}
+		}
+	}
+}
+
+// reach finds the chains that packets get to, and who calls each. Nil: the
+// listing lacks the chains where packets enter, so that any may be in use.
+func (t *rulesTable) reach() (reached map[string]bool, callers map[string][]*rulesRule) {
+	callers = map[string][]*rulesRule{}
+	calls := map[string][]string{}
+	var queue []string
+	for _, c := range t.order {
+		if len(c.rules) > 0 && (c.hook == "prerouting" || c.hook == "output") {
+			queue = append(queue, c.name)
+		}
+		for _, r := range c.rules {
+			callers[r.target] = append(callers[r.target], r)
+			calls[c.name] = append(calls[c.name], r.target)
+			for _, choice := range r.choices {
+				calls[c.name] = append(calls[c.name], choice.target)
+			}
+			for _, e := range t.maps[r.lookup] {
+				calls[c.name] = append(calls[c.name], e.target)
+			}
+		}
+	}
+	if len(queue) == 0 {
+		return nil, callers
+	}
+	for _, c := range t.order {
+		if c.hook != "" {
+			queue = append(queue, c.name)
+		}
+	}
+	reached = map[string]bool{}
+	for len(queue) > 0 {
+		name := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if !reached[name] {
+			reached[name] = true
+			queue = append(queue, calls[name]...)
+		}
+	}
+	return reached, callers
+}
+
+// addresses lists the addresses that a rule matches, none when it does not
+// name a destination clearly. A chain that matches nothing itself has the
+// match of the rule that calls it.
+func (w *rulesWalk) addresses(t *rulesTable, r, caller *rulesRule) []netip.AddrPort {
+	destination, not := r.destination, r.destinationNot
+	ports, portsNot := r.ports, r.portsNot
+	if caller != nil {
+		if !destination.IsValid() {
+			destination, not = caller.destination, caller.destinationNot
+		}
+		if len(ports) == 0 {
+			ports, portsNot = caller.ports, caller.portsNot
+		}
+	}
+	if portsNot {
+		return nil
+	}
+	v6 := t.v6
+	if r.to.first.IsValid() {
+		v6 = r.to.first.Is6()
+	}
+	a := w4or6(v6)
+	if destination.IsValid() && !not && destination.Bits() > 0 {
+		if a = destination.Addr(); !destination.IsSingleIP() {
+			return nil
+		}
+	} else if len(ports) == 0 {
+		return nil
+	}
+	if len(ports) == 0 {
+		return []netip.AddrPort{netip.AddrPortFrom(a, 0)}
+	}
+	var list []netip.AddrPort
+	for _, p := range ports {
+		if int(p.last)-int(p.first)+len(list) >= rulesExpand {
+			return nil
+		}
+		for n := int(p.first); n <= int(p.last); n++ {
+			list = append(list, netip.AddrPortFrom(a, uint16(n)))
+		}
+	}
+	return list
+}
+
+// chain reads the rules of one chain.
+func (w *rulesWalk) chain(t *rulesTable, c *rulesChain, callers []*rulesRule) {
+	kind := t.kubeKind(c.name)
+	switch {
+	case kind == kubeServices, kind == kubeNodePorts, kind == kubeExternals:
+		for _, r := range c.rules {
+			w.kubeRule(t, c, r)
+		}
+		return
+	case kind != kubeNone:
+		return // walked from the rule that matches the service
+	}
+	d := rulesDNAT{walk: w, table: t, chain: c, callers: callers}
+	for _, r := range c.rules {
+		switch r.target {
+		case "DNAT":
+			d.rule(r)
+		case "REDIRECT", "TPROXY":
+			w.redirect(t, c, r)
+		case "MARK":
+			w.marked(t, c, r)
+		default:
+			if c.name == "" && t.kubeKind(r.target) >= kubeService {
+				w.kubeRule(t, c, r)
+			}
+		}
+	}
+	d.end()
+}
+
+// marked reads a rule that marks the packets of a service for IPVS. Swarm
+// counts its marks from 256; a smaller one may as well be for routing, and is
+// a service only when it stands for one address.
+func (w *rulesWalk) marked(t *rulesTable, c *rulesChain, r *rulesRule) {
+	if !r.marks(c) {
+		return
+	}
+	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, Mark: r.mark, Type: "vip"}
+	if r.mark >= 256 {
+		s.Mechanism = "docker-swarm"
+	} else if !r.destination.IsValid() {
+		return
+	}
+	if len(r.ports) > 0 {
+		s.Type = "ingress"
+	}
+	for _, s.Address = range w.addresses(t, r, nil) {
+		w.emit(s)
+	}
+}
+
+// redirect reads a rule that hands packets to a port of this very namespace:
+// a mesh's capture of all traffic, or the published port of a container.
+func (w *rulesWalk) redirect(t *rulesTable, c *rulesChain, r *rulesRule) {
+	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, TargetPort: r.toPort}
+	mesh := rulesMesh(t.name, c.name)
+	if mesh == "" && c.hook != "" {
+		mesh = t.mesh
+	}
+	switch {
+	case r.toPort == 0:
+		return
+	case mesh != "":
+		s.Mechanism, s.Type = mesh, rulesCapture(c, r)
+		w.emit(s)
+		return
+	case r.target == "TPROXY":
+		return // a proxy of the host, perhaps Cilium's: not a service's address
+	}
+	s.Mechanism, s.Type = "netfilter", "redirect"
+	if w.set.docker && r.destination.IsValid() {
+		s.Mechanism = "docker-swarm"
+	}
+	for _, s.Address = range w.addresses(t, r, nil) {
+		w.emit(s)
+	}
+}
+
+// rulesCapture tells which way a mesh captures, by the name of the chain.
+func rulesCapture(c *rulesChain, r *rulesRule) string {
+	if len(r.ports) == 1 && r.ports[0] == (rulesPorts{53, 53}) && !r.portsNot {
+		return "capture-dns"
+	}
+	name := strings.ReplaceAll(strings.ToUpper(c.name), "-", "_")
+	switch {
+	case strings.Contains(name, "DNS"):
+		return "capture-dns"
+	case strings.Contains(name, "OUTPUT"), strings.Contains(name, "OUTBOUND"), strings.Contains(name, "EGRESS"):
+		return "capture-outbound"
+	case strings.Contains(name, "INBOUND"), strings.Contains(name, "IN_REDIRECT"), strings.Contains(name, "PRERT"),
+		strings.Contains(name, "PREROUTING"), strings.Contains(name, "TPROXY"), strings.Contains(name, "INGRESS"),
+		name == "PROXY_INIT_REDIRECT": // Linkerd's, which has no outbound chain of this name
+		return "capture-inbound"
+	}
+	return "capture-outbound"
+}
+
+// rulesDNAT gathers the DNAT rules of one chain: several with one match share
+// the new connections of one service.
+type rulesDNAT struct {
+	walk     *rulesWalk
+	table    *rulesTable
+	chain    *rulesChain
+	callers  []*rulesRule
+	index    map[rulesMatch]int
+	services []record.Service
+	left     []float64
+	hidden   []bool // the listing does not show the shares
+}
+
+// rulesMatch is what a DNAT rule matches.
+type rulesMatch struct {
+	rulesKey
+	source    netip.Prefix
+	sourceNot bool
+	in        string
+	inNot     bool
+	other     bool
+	caller    *rulesRule
+}
+
+func (d *rulesDNAT) rule(r *rulesRule) {
+	callers := d.callers
+	if r.destination.IsValid() || len(r.ports) > 0 || len(callers) == 0 || len(callers) > 16 {
+		callers = []*rulesRule{nil}
+	}
+	for _, caller := range callers {
+		for _, a := range d.walk.addresses(d.table, r, caller) {
+			d.add(r, caller, a)
+		}
+	}
+}
+
+func (d *rulesDNAT) add(r, caller *rulesRule, a netip.AddrPort) {
+	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, Address: a}
+	other, source := r.other, r.source
+	if caller != nil {
+		if other = other || caller.other; s.Protocol == 0 {
+			s.Protocol = caller.protocol
+		}
+		if !source.IsValid() {
+			source = caller.source
+		}
+	}
+	key := rulesMatch{rulesKey: rulesKey{s.Protocol, a}, source: source, sourceNot: r.sourceNot, in: r.in, inNot: r.inNot, other: other, caller: caller}
+	i, ok := d.index[key]
+	if !ok {
+		if d.index == nil {
+			d.index = map[rulesMatch]int{}
+		}
+		i = len(d.services)
+		d.index[key] = i
+		s.Mechanism, s.Type = d.owner()
+		s.Complete = !other && !source.IsValid() && !(r.in != "" && !r.inNot)
+		d.services, d.left, d.hidden = append(d.services, s), append(d.left, 1), append(d.hidden, false)
+	}
+	if d.left[i] <= 0 {
+		return // an earlier rule takes every packet
+	}
+	d.hidden[i] = d.hidden[i] || r.probabilityUnknown
+	share := d.left[i] * r.probability
+	d.left[i] -= share
+	to := r.choices
+	if len(to) == 0 {
+		to = []rulesChoice{{to: r.to, share: 1}}
+	}
+	for _, choice := range to {
+		d.backends(&d.services[i], r, choice, share*choice.share)
+	}
+}
+
+func (d *rulesDNAT) backends(s *record.Service, r *rulesRule, c rulesChoice, share float64) {
+	list, complete := c.to.addresses()
+	s.Complete = s.Complete && complete
+	if !c.to.first.IsValid() && c.to.port == c.to.lastPort {
+		s.TargetPort = c.to.port // only the port changes
+	}
+	for _, a := range list {
+		p := math.Round(share/float64(len(list))*1e9) / 1e9
+		s.Backends = append(s.Backends, record.Backend{Address: a, Weight: -1, Active: -1, Probability: p, Pos: r.pos})
+	}
+}
+
+// owner tells who made a DNAT rule, by its chain.
+func (d *rulesDNAT) owner() (mechanism, kind string) {
+	name := d.chain.name
+	switch {
+	case name == "DOCKER-INGRESS":
+		return "docker-swarm", "ingress"
+	case name == "DOCKER", strings.HasPrefix(d.table.name, "docker-"):
+		return "docker", "published"
+	case strings.HasPrefix(name, "DOCKER_OUTPUT"):
+		return "docker", "dns"
+	case strings.HasPrefix(name, "CNI-DN-"), strings.HasPrefix(name, "KUBE-HP-"):
+		return "netfilter", "HostPort"
+	}
+	return "netfilter", "dnat"
+}
+
+func (d *rulesDNAT) end() {
+	for i, s := range d.services {
+		s.Complete = s.Complete && d.left[i] < 1e-6
+		for j := range s.Backends {
+			if d.hidden[i] {
+				s.Backends[j].Probability = 0
+			}
+		}
+		d.walk.emit(s)
+	}
+}
