@@ -182,8 +182,7 @@ func (p *iptablesList) row(s string) {
 	}
 }
 
-// columns reads what comes before the words of matches and targets. The
-// target may be empty, and old ip6tables leaves the column of options blank.
+// columns reads what comes before the words of matches and targets.
 func (p *iptablesList) columns(r *rulesRule, f []string) (rest []string, why string) {
 	l := p.layout
 	if !p.header {
@@ -199,22 +198,7 @@ func (p *iptablesList) columns(r *rulesRule, f []string) (rest []string, why str
 		}
 		f = f[skip:]
 	}
-	opt := -1
-	for i := 1; i < len(f) && i < 3; i++ {
-		if f[i] == "--" || f[i] == "-f" || f[i] == "!f" {
-			opt = i
-			break
-		}
-	}
-	_, isProtocol := iptablesProtocol(f[0])
-	switch {
-	case opt == 2:
-		r.target, f = f[0], append([]string{f[1]}, f[3:]...)
-	case opt == 1:
-		f = append([]string{f[0]}, f[2:]...)
-	case !isProtocol:
-		r.target, f = f[0], f[1:]
-	}
+	r.target, f = iptablesTarget(f)
 	need := 3
 	if l.interfaces {
 		need = 5
@@ -240,10 +224,26 @@ func (p *iptablesList) columns(r *rulesRule, f []string) (rest []string, why str
 	r.source, r.sourceNot, okSource = iptablesAddress(f[0])
 	r.destination, r.destinationNot, okDestination = iptablesAddress(f[1])
 	r.other = r.other || !okSource || !okDestination
-	if !okDestination {
-		r.portsNot = true // a name: the rule's address is not known
-	}
+	r.unclear = !okDestination // a name: the rule's address is not known
 	return f[2:], ""
+}
+
+// iptablesTarget takes the target, which may be empty, and the column of
+// options, which old ip6tables leaves blank.
+func iptablesTarget(f []string) (target string, rest []string) {
+	for i := 1; i < 3; i++ {
+		if f[i] != "--" && f[i] != "-f" && f[i] != "!f" {
+			continue
+		}
+		if i == 2 {
+			target = f[0]
+		}
+		return target, append([]string{f[i-1]}, f[i+1:]...)
+	}
+	if _, ok := iptablesProtocol(f[0]); ok {
+		return "", f
+	}
+	return f[0], f[1:]
 }
 
 func (l iptablesLayout) width() (n int) {
@@ -293,74 +293,99 @@ func iptablesAddress(s string) (p netip.Prefix, not, ok bool) {
 // iptablesExtra reads the words of matches and targets. hidden says why the
 // text is not enough to know what the rule matches, "" otherwise.
 func iptablesExtra(r *rulesRule, f []string) (hidden string) {
-	if r.portsNot {
+	if r.unclear {
 		hidden = "the destination is a name; list with -n"
 	}
 	not := false
 	for i := 0; i < len(f); i++ {
-		next := func(n int) string {
-			if i+n < len(f) {
-				return f[i+n]
-			}
-			return ""
-		}
-		word, value, _ := strings.Cut(f[i], ":")
-		switch {
-		case f[i] == "!":
+		if f[i] == "!" {
 			not = true
 			continue
-		case word == "dpt" || word == "dpts":
-			if why := iptablesDport(r, value); why != "" {
-				hidden = why
-			}
-		case f[i] == "dports":
-			if why := iptablesDport(r, next(1)); why != "" {
-				hidden = why
-			}
-			i++
-		case word == "to" && r.target == "DNAT":
-			r.to, _ = rulesTo(value)
-		case f[i] == "redir" && next(1) == "ports":
-			n, _ := port([]byte(next(2)))
-			r.toPort = n
-			i += 2
-		case f[i] == "TPROXY" && next(1) == "redirect":
-			a, _ := addressPort([]byte(next(2)))
-			r.toPort = a.Port()
-			i += 4
-		case f[i] == "MARK" && (next(1) == "set" || next(1) == "xset"):
-			r.mark, r.markWhole, _ = rulesMark(next(2))
-			i += 2
-		case f[i] == "MARK" || f[i] == "CONNMARK":
-			i += 2
-		case f[i] == "dst-type":
-			r.other = r.other || next(1) != "LOCAL" || not
-			i++
-		case f[i] == "src-type":
-			r.sourceLocal = next(1) == "LOCAL" && !not
-			i++
-		case f[i] == "probability":
-			r.probability, hidden = iptablesShare(next(1), hidden)
-			i++
-		case f[i] == "every":
-			if n, err := strconv.Atoi(next(1)); err == nil && n > 0 {
-				r.probability = 1 / float64(n)
-			}
-			i++
-		case f[i] == "CHECK" || f[i] == "UPDATE":
-			r.recent = true
-		case f[i] == "name:" || f[i] == "side:" || f[i] == "mask:" || f[i] == "seconds:" || f[i] == "nfacct-name" || f[i] == "mode" || f[i] == "packet":
-			i++
-		case f[i] == "ctstate" || f[i] == "state":
-			r.other = r.other || not || !strings.Contains(next(1), "NEW")
-			i++
-		case iptablesWordNeutral[f[i]]:
-		default:
-			r.other = true
 		}
+		var rest [3]string // the words that follow
+		copy(rest[:], f[i+1:])
+		used, why := iptablesMatchWords(r, f[i], rest, not)
+		if used < 0 {
+			used, why = iptablesTargetWords(r, f[i], rest)
+		}
+		if why != "" {
+			hidden = why
+		}
+		if used < 0 {
+			used = 0
+			r.other = r.other || !iptablesWordNeutral[f[i]]
+		}
+		i += used
 		not = false
 	}
 	return hidden
+}
+
+// iptablesMatchWords reads one word of a match. used is how many of the rest
+// belong to it, -1 when it is no match that matters.
+func iptablesMatchWords(r *rulesRule, word string, rest [3]string, not bool) (used int, why string) {
+	if name, value, ok := strings.Cut(word, ":"); ok && (name == "dpt" || name == "dpts") {
+		return 0, iptablesDport(r, value)
+	}
+	switch word {
+	case "dports":
+		return 1, iptablesDport(r, rest[0])
+	case "dst-type":
+		r.other = r.other || rest[0] != "LOCAL" || not
+		return 1, ""
+	case "src-type":
+		r.sourceLocal = rest[0] == "LOCAL" && !not
+		r.other = r.other || !r.sourceLocal
+		return 1, ""
+	case "probability":
+		p, err := strconv.ParseFloat(rest[0], 64)
+		if err != nil || !(p >= 0 && p <= 1) {
+			r.probabilityUnknown = true
+			return 1, "the probability is no number from 0 to 1"
+		}
+		r.probability = p
+		return 1, ""
+	case "every":
+		if n, err := strconv.Atoi(rest[0]); err == nil && n > 0 {
+			r.probability = 1 / float64(n)
+		}
+		return 1, ""
+	case "match-set", "destination":
+		r.other, r.unclear = true, true
+		return 2, ""
+	case "CHECK", "UPDATE":
+		r.recent = true
+		return 0, ""
+	case "name:", "side:", "mask:", "seconds:", "nfacct-name", "mode", "packet":
+		return 1, ""
+	case "ctstate", "state":
+		r.other = r.other || not || !strings.Contains(rest[0], "NEW")
+		return 1, ""
+	}
+	return -1, ""
+}
+
+// iptablesTargetWords reads one word of a target, like iptablesMatchWords.
+func iptablesTargetWords(r *rulesRule, word string, rest [3]string) (used int, why string) {
+	var ok bool
+	switch {
+	case strings.HasPrefix(word, "to:") && r.target == "DNAT":
+		r.to, ok = rulesTo(word[3:])
+		return 0, iptablesWhy(ok, "the new destination is no address")
+	case word == "redir" && rest[0] == "ports":
+		r.toPort, ok = port([]byte(rest[1]))
+		return 2, iptablesWhy(ok, "the new port is no number")
+	case word == "TPROXY" && rest[0] == "redirect":
+		a, ok := addressPort([]byte(rest[1]))
+		r.toPort = a.Port()
+		return 2, iptablesWhy(ok, "the proxy's address is no address")
+	case word == "MARK" && (rest[0] == "set" || rest[0] == "xset"):
+		r.mark, r.markWhole, ok = rulesMark(rest[1])
+		return 2, iptablesWhy(ok, "the mark is no number")
+	case word == "MARK", word == "CONNMARK":
+		return 2, ""
+	}
+	return -1, ""
 }
 
 var iptablesWordNeutral = map[string]bool{"tcp": true, "udp": true, "sctp": true, "multiport": true, "ADDRTYPE": true, "match": true,
@@ -370,17 +395,9 @@ func iptablesDport(r *rulesRule, value string) (why string) {
 	value, not := strings.CutPrefix(value, "!")
 	list, ok := rulesPortList(value)
 	if !ok {
-		r.portsNot = true
+		r.unclear = true
 		return "the port is a name; list with -n"
 	}
 	r.ports, r.portsNot = list, r.portsNot || not
 	return ""
-}
-
-func iptablesShare(s, hidden string) (float64, string) {
-	p, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(p >= 0 && p <= 1) {
-		return 1, "the probability is no number from 0 to 1"
-	}
-	return p, hidden
 }

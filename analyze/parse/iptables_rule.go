@@ -110,6 +110,9 @@ func (o *iptablesOptions) match(option string, not bool, value string) (known bo
 	case "--every":
 		o.nth, ok = number([]byte(value))
 		return true, iptablesWhy(ok && o.nth > 0, "expected a number after --every")
+	case "--match-set", "--dst-range":
+		r.other, r.unclear = true, true
+		return true, ""
 	case "--rcheck", "--update":
 		r.recent = true
 		return true, ""

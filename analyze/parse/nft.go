@@ -147,6 +147,7 @@ func (p *nft) open(family, name string) {
 		}
 	}
 	p.table = p.set.open(name, family == "ip6")
+	p.table.inet = family == "inet"
 }
 
 // current is the table of a line; a cut listing may not name it.

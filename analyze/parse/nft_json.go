@@ -45,7 +45,7 @@ type nftExpr map[string]json.RawMessage
 func nftDoc(d *Doc, out *Out) {
 	var list []json.RawMessage
 	if !d.Get("nftables", &list) {
-		out.Problem("nftables is no list")
+		out.ProblemAt(d.Line, string(d.Raw), "nftables is no list")
 		return
 	}
 	var set rulesSet
@@ -54,6 +54,7 @@ func nftDoc(d *Doc, out *Out) {
 		key := family + " " + name
 		if tables[key] == nil {
 			tables[key] = set.open(name, family == "ip6")
+			tables[key].inet = family == "inet"
 		}
 		return tables[key]
 	}
@@ -62,7 +63,7 @@ func nftDoc(d *Doc, out *Out) {
 		out.At(pointer)
 		var o nftObject
 		if err := json.Unmarshal(raw, &o); err != nil {
-			out.Problem("not as nft writes it: " + err.Error())
+			out.ProblemAt(d.Line, string(raw), "not as nft writes it: "+err.Error())
 		}
 		pos := record.Pos{Line: d.Line, Pointer: pointer}
 		switch {
@@ -81,7 +82,7 @@ func nftDoc(d *Doc, out *Out) {
 		case o.Rule != nil:
 			r := &rulesRule{pos: pos, probability: 1}
 			if why := nftRule(r, nftExprs(o.Rule.Expr)); why != "" {
-				out.Problem(why)
+				out.ProblemAt(d.Line, string(raw), why)
 				continue
 			}
 			if r.comment == "" {

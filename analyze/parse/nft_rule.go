@@ -93,6 +93,8 @@ func (c *nftCursor) operand() (values []string, not, plain bool) {
 			}
 		}
 		return values, not, true
+	case w == "vmap" || w == "map":
+		return nil, not, false
 	case w == "" || w == "." || w == "&" || w == "and" || w == "<" || w == ">" || strings.HasPrefix(w, "@"):
 		c.i++
 		c.skipConcat()
@@ -200,11 +202,6 @@ func nftStatement(r *rulesRule, c *nftCursor, word string) (why string) {
 
 func nftAddress(r *rulesRule, c *nftCursor) (why string) {
 	field := c.next()
-	if c.peek() == "map" || c.peek() == "vmap" {
-		r.other = true
-		c.skip()
-		return ""
-	}
 	values, not, plain := c.operand()
 	if field != "saddr" && field != "daddr" {
 		if field != "protocol" && field != "nexthdr" {
@@ -216,13 +213,15 @@ func nftAddress(r *rulesRule, c *nftCursor) (why string) {
 	}
 	switch {
 	case !plain || len(values) != 1:
-		if r.other = true; field == "saddr" {
+		r.other, r.unclear = true, r.unclear || field == "daddr"
+		if field == "saddr" {
 			r.recent = r.recent || strings.HasPrefix(c.words[c.i-1], "@affinity-")
 		}
 		return ""
-	case strings.Contains(values[0], "-"): // a range
-		r.other = true
-		return ""
+	case strings.Contains(values[0], "-"):
+		r.other, r.unclear = true, r.unclear || field == "daddr"
+		_, ok := rulesTo(values[0])
+		return iptablesWhy(ok, "expected an address")
 	}
 	p, ok := rulesPrefix(values[0])
 	if !ok {
@@ -244,6 +243,7 @@ func nftPort(r *rulesRule, c *nftCursor, word string) (why string) {
 	}
 	if field != "dport" || !plain {
 		r.other = r.other || field != "flags"
+		r.unclear = r.unclear || field == "dport" && c.peek() != "vmap" // a named set of ports
 		return ""
 	}
 	list, ok := rulesPortList(strings.Join(values, ","))

@@ -25,6 +25,7 @@ type rulesRule struct {
 	sourceLocal               bool // only packets that the host itself sends
 	recent                    bool // only clients that were seen before
 	other                     bool // some match that no field holds
+	unclear                   bool // some match of the destination that no field holds
 	probability               float64
 	probabilityUnknown        bool // there is one, but the listing hides it
 	comment, target           string
@@ -72,6 +73,7 @@ type rulesTable struct {
 	name   string // nat, filter, mangle, ...; "" when the listing does not tell
 	v6     bool
 	kube   bool // the table of kube-proxy's nftables mode
+	inet   bool // of both IPv4 and IPv6
 	chains map[string]*rulesChain
 	order  []*rulesChain
 	maps   map[string][]rulesElement
@@ -121,7 +123,9 @@ func (s *rulesSet) chain(t *rulesTable, name string) *rulesChain {
 func (s *rulesSet) add(t *rulesTable, chain string, r *rulesRule) bool {
 	c := s.chain(t, chain)
 	c.rules = append(c.rules, r)
-	if r.source.Addr().Is6() || r.destination.Addr().Is6() || r.to.first.Is6() {
+	if t.inet {
+		// An address tells the rule's family, not the table's.
+	} else if r.source.Addr().Is6() || r.destination.Addr().Is6() || r.to.first.Is6() {
 		t.v6 = true
 	}
 	return t.matters(c, r)

@@ -50,10 +50,10 @@ func (s *rulesSet) walk(out *Out) {
 			w.kubeMaps(t)
 			continue
 		}
-		reached, callers := t.reach()
+		reached, mapped, callers := t.reach()
 		for _, c := range t.order {
 			if reached == nil || reached[c.name] {
-				w.chain(t, c, callers[c.name])
+				w.chain(t, c, rulesDNAT{walk: w, table: t, chain: c, callers: callers[c.name], mapped: mapped[c.name]})
 			}
 		}
 	}
@@ -108,8 +108,8 @@ func (w *rulesWalk) findRefused(t *rulesTable) {
 
 // reach finds the chains that packets get to, and who calls each. Nil: the
 // listing lacks the chains where packets enter, so that any may be in use.
-func (t *rulesTable) reach() (reached map[string]bool, callers map[string][]*rulesRule) {
-	callers = map[string][]*rulesRule{}
+func (t *rulesTable) reach() (reached, mapped map[string]bool, callers map[string][]*rulesRule) {
+	callers, mapped = map[string][]*rulesRule{}, map[string]bool{}
 	calls := map[string][]string{}
 	var queue []string
 	for _, c := range t.order {
@@ -121,17 +121,19 @@ func (t *rulesTable) reach() (reached map[string]bool, callers map[string][]*rul
 			calls[c.name] = append(calls[c.name], r.target)
 			for _, choice := range r.choices {
 				calls[c.name] = append(calls[c.name], choice.target)
+				mapped[choice.target] = true
 			}
 			for _, e := range t.maps[r.lookup] {
 				calls[c.name] = append(calls[c.name], e.target)
+				mapped[e.target] = true
 			}
 		}
 	}
 	if len(queue) == 0 {
-		return nil, callers
+		return nil, mapped, callers
 	}
 	for _, c := range t.order {
-		if c.hook != "" {
+		if c.hook != "" || c.name == "" { // rows that lost the name of their chain
 			queue = append(queue, c.name)
 		}
 	}
@@ -144,16 +146,18 @@ func (t *rulesTable) reach() (reached map[string]bool, callers map[string][]*rul
 			queue = append(queue, calls[name]...)
 		}
 	}
-	return reached, callers
+	return reached, mapped, callers
 }
 
 // addresses lists the addresses that a rule matches, none when it does not
-// name a destination clearly. A chain that matches nothing itself has the
-// match of the rule that calls it.
+// name a destination clearly. What the rule leaves open is what the rule that
+// calls its chain matches.
 func (w *rulesWalk) addresses(t *rulesTable, r, caller *rulesRule) []netip.AddrPort {
 	destination, not := r.destination, r.destinationNot
 	ports, portsNot := r.ports, r.portsNot
+	unclear := r.unclear
 	if caller != nil {
+		unclear = unclear || caller.unclear
 		if !destination.IsValid() {
 			destination, not = caller.destination, caller.destinationNot
 		}
@@ -161,29 +165,37 @@ func (w *rulesWalk) addresses(t *rulesTable, r, caller *rulesRule) []netip.AddrP
 			ports, portsNot = caller.ports, caller.portsNot
 		}
 	}
-	if portsNot {
+	switch {
+	case unclear, portsNot:
 		return nil
-	}
-	v6 := t.v6
-	if r.to.first.IsValid() {
-		v6 = r.to.first.Is6()
-	}
-	a := w4or6(v6)
-	if destination.IsValid() && !not && destination.Bits() > 0 {
-		if a = destination.Addr(); !destination.IsSingleIP() {
+	case destination.IsValid() && !not:
+		if !destination.IsSingleIP() {
 			return nil
 		}
-	} else if len(ports) == 0 {
-		return nil
+		return rulesPortsOf(nil, destination.Addr(), ports)
+	case not && !destination.Addr().IsLoopback(), len(ports) == 0:
+		return nil // everything but something
+	case r.to.first.IsValid():
+		return rulesPortsOf(nil, w4or6(r.to.first.Is6()), ports)
+	case t.inet:
+		return rulesPortsOf(rulesPortsOf(nil, w4or6(false), ports), w4or6(true), ports)
 	}
+	return rulesPortsOf(nil, w4or6(t.v6), ports)
+}
+
+// rulesPortsOf adds an address with each of some ports, none when they are
+// too many.
+func rulesPortsOf(list []netip.AddrPort, a netip.Addr, ports []rulesPorts) []netip.AddrPort {
 	if len(ports) == 0 {
-		return []netip.AddrPort{netip.AddrPortFrom(a, 0)}
+		return append(list, netip.AddrPortFrom(a, 0))
 	}
-	var list []netip.AddrPort
+	n := 0
 	for _, p := range ports {
-		if int(p.last)-int(p.first)+len(list) >= rulesExpand {
+		if n += int(p.last) - int(p.first) + 1; n > rulesExpand {
 			return nil
 		}
+	}
+	for _, p := range ports {
 		for n := int(p.first); n <= int(p.last); n++ {
 			list = append(list, netip.AddrPortFrom(a, uint16(n)))
 		}
@@ -192,7 +204,7 @@ func (w *rulesWalk) addresses(t *rulesTable, r, caller *rulesRule) []netip.AddrP
 }
 
 // chain reads the rules of one chain.
-func (w *rulesWalk) chain(t *rulesTable, c *rulesChain, callers []*rulesRule) {
+func (w *rulesWalk) chain(t *rulesTable, c *rulesChain, d rulesDNAT) {
 	kind := t.kubeKind(c.name)
 	switch {
 	case kind == kubeServices, kind == kubeNodePorts, kind == kubeExternals:
@@ -203,7 +215,6 @@ func (w *rulesWalk) chain(t *rulesTable, c *rulesChain, callers []*rulesRule) {
 	case kind != kubeNone:
 		return // walked from the rule that matches the service
 	}
-	d := rulesDNAT{walk: w, table: t, chain: c, callers: callers}
 	for _, r := range c.rules {
 		switch r.target {
 		case "DNAT":
@@ -228,14 +239,14 @@ func (w *rulesWalk) marked(t *rulesTable, c *rulesChain, r *rulesRule) {
 	if !r.marks(c) {
 		return
 	}
-	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, Mark: r.mark, Type: "vip"}
-	if r.mark >= 256 {
-		s.Mechanism = "docker-swarm"
-	} else if !r.destination.IsValid() {
+	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, Mark: r.mark}
+	switch {
+	case r.mark >= 256 && len(r.ports) > 0:
+		s.Mechanism, s.Type = "docker-swarm", "ingress"
+	case r.mark >= 256:
+		s.Mechanism, s.Type = "docker-swarm", "vip"
+	case !r.destination.IsValid():
 		return
-	}
-	if len(r.ports) > 0 {
-		s.Type = "ingress"
 	}
 	for _, s.Address = range w.addresses(t, r, nil) {
 		w.emit(s)
@@ -295,6 +306,7 @@ type rulesDNAT struct {
 	table    *rulesTable
 	chain    *rulesChain
 	callers  []*rulesRule
+	mapped   bool // a map leads to the chain, by keys that the rules do not show
 	index    map[rulesMatch]int
 	services []record.Service
 	left     []float64
@@ -309,12 +321,14 @@ type rulesMatch struct {
 	in        string
 	inNot     bool
 	other     bool
-	caller    *rulesRule
 }
 
 func (d *rulesDNAT) rule(r *rulesRule) {
+	if d.mapped && (!r.destination.IsValid() || len(r.ports) == 0) {
+		return
+	}
 	callers := d.callers
-	if r.destination.IsValid() || len(r.ports) > 0 || len(callers) == 0 || len(callers) > 16 {
+	if len(callers) == 0 || len(callers) > 16 || r.destination.IsValid() && len(r.ports) > 0 {
 		callers = []*rulesRule{nil}
 	}
 	for _, caller := range callers {
@@ -326,16 +340,16 @@ func (d *rulesDNAT) rule(r *rulesRule) {
 
 func (d *rulesDNAT) add(r, caller *rulesRule, a netip.AddrPort) {
 	s := record.Service{Pos: r.pos, Source: record.FromRules, Protocol: r.protocol, Address: a}
-	other, source := r.other, r.source
+	key := rulesMatch{source: r.source, sourceNot: r.sourceNot, in: r.in, inNot: r.inNot, other: r.other || d.mapped}
 	if caller != nil {
-		if other = other || caller.other; s.Protocol == 0 {
+		if key.other = key.other || caller.other; s.Protocol == 0 {
 			s.Protocol = caller.protocol
 		}
-		if !source.IsValid() {
-			source = caller.source
+		if !key.source.IsValid() {
+			key.source, key.sourceNot = caller.source, caller.sourceNot
 		}
 	}
-	key := rulesMatch{rulesKey: rulesKey{s.Protocol, a}, source: source, sourceNot: r.sourceNot, in: r.in, inNot: r.inNot, other: other, caller: caller}
+	key.rulesKey = rulesKey{s.Protocol, a}
 	i, ok := d.index[key]
 	if !ok {
 		if d.index == nil {
@@ -344,7 +358,7 @@ func (d *rulesDNAT) add(r, caller *rulesRule, a netip.AddrPort) {
 		i = len(d.services)
 		d.index[key] = i
 		s.Mechanism, s.Type = d.owner()
-		s.Complete = !other && !source.IsValid() && !(r.in != "" && !r.inNot)
+		s.Complete = !key.other && !key.source.IsValid() && !(r.in != "" && !r.inNot)
 		d.services, d.left, d.hidden = append(d.services, s), append(d.left, 1), append(d.hidden, false)
 	}
 	if d.left[i] <= 0 {
