@@ -90,11 +90,13 @@ type nft struct {
 	out    *Out
 	set    rulesSet
 	table  *rulesTable
+	added  map[string]*rulesTable // by family and name
 	object string // chain, map, set or another word, "" between objects
 	name   string
 	inside int // braces open inside the object
 	inList bool
-	rule   string // a rule whose braces are still open
+	rule   []byte // a rule whose braces are still open
+	open   int    // how many of them
 	begin  int    // the line on which it begins
 }
 
@@ -138,22 +140,26 @@ func nftBare(s string) string {
 	return strings.TrimRight(s[:i], " ")
 }
 
-// open makes the table that a line names.
-func (p *nft) open(family, name string) {
-	for _, t := range p.set.tables {
-		if t.name == name && t.v6 == (family == "ip6") && p.object == "add" {
-			p.table = t
-			return
-		}
+// enter makes the table that a line names. A listing shows each table once,
+// commands name theirs every time.
+func (p *nft) enter(family, name string) {
+	key := family + " " + name
+	if p.object == "add" && p.added[key] != nil {
+		p.table = p.added[key]
+		return
 	}
 	p.table = p.set.open(name, family == "ip6")
 	p.table.inet = family == "inet"
+	if p.added == nil {
+		p.added = map[string]*rulesTable{}
+	}
+	p.added[key] = p.table
 }
 
 // current is the table of a line; a cut listing may not name it.
 func (p *nft) current() *rulesTable {
 	if p.table == nil {
-		p.open("ip", "")
+		p.enter("ip", "")
 	}
 	return p.table
 }
@@ -162,14 +168,14 @@ func (p *nft) current() *rulesTable {
 // or "add rule ip nat PREROUTING ...".
 func (p *nft) command(s string) {
 	f := strings.Fields(s)
-	p.rule, p.inList, p.inside = "", false, 0
+	p.rule, p.open, p.inList, p.inside = nil, 0, false, 0
 	if f[0] == "table" {
 		p.object = ""
 		if len(f) < 3 || !nftFamilies[f[1]] {
 			p.out.Problem("expected table FAMILY NAME {")
 			return
 		}
-		p.open(f[1], f[2])
+		p.enter(f[1], f[2])
 		p.out.Understood()
 		return
 	}
@@ -182,7 +188,7 @@ func (p *nft) command(s string) {
 		return
 	}
 	p.object = "add"
-	p.open(f[2], f[3])
+	p.enter(f[2], f[3])
 	p.object = ""
 	switch {
 	case f[1] == "table":
@@ -249,11 +255,9 @@ func (p *nft) between(s string) {
 }
 
 func (p *nft) inChain(s string) {
-	if p.rule != "" {
-		s = p.rule + " " + s
-		p.rule = ""
-	} else {
-		p.begin = p.out.Line()
+	if p.open > 0 {
+		p.rest(s)
+		return
 	}
 	switch {
 	case s == "}":
@@ -264,11 +268,33 @@ func (p *nft) inChain(s string) {
 		p.out.Understood()
 	case strings.HasPrefix(s, "comment ") || strings.HasPrefix(s, "policy "):
 		p.out.Ignore()
-	case nftDepth(s) > 0 && len(s) < maxLine:
-		p.rule = s
+	case nftDepth(s) > 0:
+		p.rule, p.open, p.begin = append(p.rule[:0], s...), nftDepth(s), p.out.Line()
 		p.out.Understood()
 	default:
-		p.add(p.name, s, p.begin)
+		p.add(p.name, s, p.out.Line())
+	}
+}
+
+// nftMaxRule bounds a rule that goes over several lines.
+const nftMaxRule = 1 << 20
+
+// rest reads the lines of a rule that goes over several.
+func (p *nft) rest(s string) {
+	p.rule = append(append(p.rule, ' '), s...)
+	p.open += nftDepth(s)
+	switch {
+	case strings.HasPrefix(s, "chain ") && strings.HasSuffix(s, "{"):
+		p.open, p.object = 0, ""
+		p.between(s) // the rule before was cut off
+	case p.open <= 0:
+		p.open = 0
+		p.add(p.name, string(p.rule), p.begin)
+	case len(p.rule) > nftMaxRule:
+		p.open = 0
+		p.out.Problem("a brace is not closed")
+	default:
+		p.out.Understood()
 	}
 }
 
