@@ -91,7 +91,7 @@ type nft struct {
 	set    rulesSet
 	table  *rulesTable
 	added  map[string]*rulesTable // by family and name
-	object string // chain, map, set or another word, "" between objects
+	object string                 // chain, map, set or another word, "" between objects
 	name   string
 	inside int // braces open inside the object
 	inList bool
