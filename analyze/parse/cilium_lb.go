@@ -181,7 +181,7 @@ func (p *ciliumLB) vip(r *ciliumLBRow) *ciliumVIP {
 		v = &ciliumVIP{frontend: r.kind == ciliumLBFrontend, count: -1}
 		v.Service = record.Service{
 			Pos: record.Pos{Line: p.out.Line(), Pointer: p.pointer}, Source: record.FromCiliumLB, Mechanism: "cilium",
-			Protocol: key.protocol, Address: key.address, Internal: key.internal, ID: key.orphan,
+			Protocol: key.protocol, Address: key.address, Inside: key.internal, ID: key.orphan,
 		}
 		p.vips[key] = v
 		p.order = append(p.order, v)
@@ -323,7 +323,7 @@ func (v *ciliumVIP) flags() {
 	}
 	v.Affinity = has("sessionAffinity")
 	v.HTTP = has("l7-load-balancer")
-	if v.Internal {
+	if v.Inside {
 		v.Local = has("InternalLocal")
 	} else {
 		v.Local = has("Local") || has("InternalLocal") && !has("two-scopes")

@@ -134,7 +134,7 @@ func (p *ciliumServices) service(b []byte, w [][]byte) {
 	p.open, p.row = true, 0
 	p.s = record.Service{
 		Pos: record.Pos{Line: p.out.Line()}, Source: record.FromCiliumAgent, Mechanism: "cilium", ID: id,
-		Protocol: vip.protocol, Address: vip.address, Internal: vip.internal, Complete: p.header,
+		Protocol: vip.protocol, Address: vip.address, Inside: vip.internal, Complete: p.header,
 	}
 	p.out.Understood()
 	w = w[2:]
@@ -218,7 +218,7 @@ func (p *ciliumServices) frontend(b []byte, w [][]byte) {
 		return
 	}
 	s := record.Service{
-		Source: record.FromCiliumAgent, Mechanism: "cilium", Protocol: vip.protocol, Address: vip.address, Internal: vip.internal,
+		Source: record.FromCiliumAgent, Mechanism: "cilium", Protocol: vip.protocol, Address: vip.address, Inside: vip.internal,
 		Type: string(w[1]), Complete: true,
 	}
 	s.Namespace, s.Name, _ = strings.Cut(string(w[2]), "/")
@@ -320,13 +320,13 @@ func (spec *ciliumServiceSpec) service() (record.Service, bool) {
 	f := &spec.Flags
 	s := record.Service{
 		Source: record.FromCiliumAgent, Mechanism: "cilium", ID: spec.ID, Namespace: f.Namespace, Name: f.Name, Type: f.Type,
-		Internal: spec.Frontend.Scope == "internal", Complete: true,
+		Inside: spec.Frontend.Scope == "internal", Complete: true,
 	}
 	var ok bool
 	if s.Address, s.Protocol, ok = spec.Frontend.read(); !ok {
 		return s, false
 	}
-	if s.Internal || f.Type == "ClusterIP" {
+	if s.Inside || f.Type == "ClusterIP" {
 		s.Local = f.Internal == "Local"
 	} else {
 		s.Local = f.External == "Local" || f.External == "" && f.Policy == "Local"

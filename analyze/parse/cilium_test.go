@@ -47,7 +47,7 @@ func TestCiliumBackendIDs(t *testing.T) {
 	joined := 0
 	for _, f := range frontends {
 		for _, s := range lb {
-			if s.Address != f.Address || s.Internal != f.Internal {
+			if s.Address != f.Address || s.Inside != f.Inside {
 				continue
 			}
 			if s.ID != f.ID || len(s.Backends) != len(f.Backends) {

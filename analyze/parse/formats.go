@@ -30,6 +30,10 @@ var formats = []Format{
 
 	// Packet filter rules.
 
+	{Name: "iptables-save", Head: iptablesSaveHead, Open: openIptablesSave},
+	{Name: "iptables-list", Head: iptablesListHead, Open: openIptablesList},
+	{Name: "nft", Head: nftHead, Open: openNft, Claim: nftClaim, Doc: nftDoc},
+
 	// Packet filter rules end.
 
 	// Kubernetes.

@@ -259,9 +259,11 @@ type Service struct {
 	Affinity bool
 	// Local is true when only backends on the same node are chosen.
 	Local bool
-	// Internal is true for the variant of an address that only clients inside
-	// the cluster get, where a listing tells two apart (Cilium scope "/i").
-	Internal bool
+	// Inside is true when only clients inside the cluster (pods, and the host
+	// itself) choose from these backends. The same address then stands in
+	// another service, which is for all other clients (Kubernetes'
+	// externalTrafficPolicy Local, Cilium's scope "/i").
+	Inside bool
 	// Complete is true when the listing is known to name every backend.
 	// A table cut by "+ 2 more..." is not complete.
 	Complete bool

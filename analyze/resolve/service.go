@@ -74,7 +74,7 @@ func (w *world) readNumbers() {
 				continue
 			}
 			for _, b := range s.Backends {
-				f(s, slotKey{s.place.host, s.Address, s.Protocol, s.Internal, b.Slot}, b)
+				f(s, slotKey{s.place.host, s.Address, s.Protocol, s.Inside, b.Slot}, b)
 			}
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// scopeFolders stand directly below a host and so make their parent a host.
-var scopeFolders = []string{"pods", "containers", "netns"}
+// scopeFolders stand directly below a host and so make their parent a host: the
+// folders of its network namespaces, and the one of its captures.
+var scopeFolders = []string{"pods", "containers", "netns", "pcap"}
 
 // wrapper finds the folders that wrap everything and name no host, given the
 // paths of all files and of all manifests of a bundle.

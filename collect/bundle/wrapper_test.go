@@ -37,8 +37,7 @@ func TestWrapper(t *testing.T) {
 		{"w/case/manifest.yaml w/case/node1/proc/net/tcp", "w/case"},
 		{"w/v/case/cluster/x w/README.md", "w/v/case"},
 		{"podsx/n/a podsx/m/b", "podsx"},
-		// Not told from a wrapped host named pcap; a manifest tells.
-		{"node1/pcap/eth0.pcap", "node1"},
+		{"node1/pcap/eth0.pcap", ""},
 	} {
 		var files, manifests []string
 		for _, f := range strings.Fields(c.files) {
