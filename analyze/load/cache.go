@@ -110,11 +110,12 @@ func reopen(s *store.Store, name string, finish func(bool) string, warnings []st
 		os.Remove(kept)
 		return nil, err
 	}
-	c := &Case{Store: r, Warnings: warnings}
 	if kept == name {
-		c.discard = func() { os.Remove(kept) }
+		// Temporary: the open file outlives its name, and nothing is left
+		// behind however the program ends.
+		os.Remove(kept)
 	}
-	return c, nil
+	return &Case{Store: r, Warnings: warnings}, nil
 }
 
 // prune removes the longest unused cases while the cache is too large, and

@@ -38,16 +38,6 @@ type Case struct {
 	*store.Store
 	// Warnings say what was refused, cut or not as its manifest says.
 	Warnings []string
-	discard  func()
-}
-
-// Close closes the case and removes what was only temporary.
-func (c *Case) Close() error {
-	err := c.Store.Close()
-	if c.discard != nil {
-		c.discard()
-	}
-	return err
 }
 
 // Open reads the inputs as one case. One input may be a database that an

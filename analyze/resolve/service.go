@@ -136,8 +136,9 @@ func (w *world) hostAddress(a netip.Addr, s service) bool {
 			return true
 		}
 	}
-	// Nothing tells who holds the address: it may be.
-	return len(w.owners[a]) == 0 && len(w.holders(a, "")) == 0 && len(w.byIP[a]) == 0
+	// Nothing tells who holds the address. A node port is likely meant all the
+	// same, since no other service uses its range; a published port is not.
+	return s.Type == "NodePort" && len(w.owners[a]) == 0 && len(w.holders(a, "")) == 0 && len(w.byIP[a]) == 0
 }
 
 // serviceParty names the service behind an address.

@@ -1,0 +1,53 @@
+# make          builds both programs into bin/
+# make demo     answers real recordings of Docker Swarm, Kubernetes and Cilium
+# make test     everything that must pass, the recorded bundles included
+# make lint     formatting, vet and staticcheck
+
+GO        ?= go
+VERSION   ?= 0.1.0
+FUZZTIME  ?= 10s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+
+.PHONY: all demo test lint fuzz clean compiler
+all: bin/whichbackend bin/whichbackend-collect
+
+SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
+
+bin/whichbackend: $(SOURCES) | compiler
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/whichbackend
+
+bin/whichbackend-collect: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/whichbackend-collect
+
+# SQLite is C: the analyzer needs a C compiler, the collector does not.
+compiler:
+	@command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -xc - -include stdlib.h -o /dev/null 2>/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qq -y gcc libc6-dev >/dev/null; \
+	else echo 'a C compiler is missing; install it with: apt-get install gcc libc6-dev' >&2; exit 1; fi
+
+demo: all
+	@for f in swarm kube-proxy-iptables kubernetes cilium-1.14; do \
+	  echo; echo "== $$f: whichbackend ask fixtures/$$f/bundle.tar.gz --from '$$(cat fixtures/$$f/demo)'"; echo; \
+	  bin/whichbackend ask fixtures/$$f/bundle.tar.gz --from "$$(cat fixtures/$$f/demo)" || exit 1; done
+	@echo; echo "== a pasted transcript: whichbackend ask fixtures/walkthrough/swarm.txt"; echo
+	@bin/whichbackend ask fixtures/walkthrough/swarm.txt
+	@echo; echo "== every connection of the Swarm recording"; echo
+	@bin/whichbackend ask fixtures/swarm/bundle.tar.gz --from 10.0.1.0/24
+
+test: all
+	CGO_ENABLED=1 $(GO) test ./...
+	bin/whichbackend test fixtures
+	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
+
+fuzz: compiler
+	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
+	$(GO) test ./collect/bundle -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) -fuzzminimizetime 20x
+
+lint: compiler
+	@test -z "$$(gofmt -l cmd collect analyze store fixtures)" || { gofmt -l cmd collect analyze store fixtures; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+clean:
+	rm -rf bin

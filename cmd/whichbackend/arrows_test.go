@@ -1,0 +1,79 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// arrows are the imports that each package of ours may have of ours. Test
+// files may import more.
+var arrows = map[string][]string{
+	"analyze/record":           {},
+	"collect/bundle":           {},
+	"collect":                  {"collect/bundle"},
+	"cmd/whichbackend-collect": {"collect", "collect/bundle"},
+	"analyze/parse":            {"analyze/record"},
+	"store":                    {"analyze/record"},
+	"analyze/load":             {"analyze/parse", "analyze/record", "collect/bundle", "store"},
+	"analyze/resolve":          {"analyze/record", "store"},
+	"analyze/expect":           {"analyze/resolve"},
+	"analyze/render":           {"analyze/load", "analyze/resolve"},
+	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/render", "analyze/resolve", "collect/bundle"},
+}
+
+// TestArrows reads the import lines themselves: go list could answer from a cache.
+func TestArrows(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && path != root {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		allowed, ok := arrows[pkg]
+		if !ok {
+			t.Errorf("%s: a package without arrows", pkg)
+			return nil
+		}
+		seen[pkg] = true
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range f.Imports {
+			name, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			ours, ok := strings.CutPrefix(name, "whichbackend/")
+			if ok && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s", path, ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range arrows {
+		if !seen[pkg] {
+			t.Errorf("%s: no such package", pkg)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"whichbackend/analyze/load"
+	"whichbackend/analyze/render"
+	"whichbackend/analyze/resolve"
+	"whichbackend/collect/bundle"
+)
+
+// version is the version of the program; a release sets it with -ldflags.
+var version = "0.1.0"
+
+// Exit statuses, as PRODUCT.md defines them.
+const (
+	exitAnswered     = 0
+	exitRuntime      = 1
+	exitUsage        = 2
+	exitFailed       = 3
+	exitInconclusive = 4
+	exitUnusable     = 5
+)
+
+// status ends the program with a status and no message: the output says it.
+type status int
+
+func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// app is what every command shares.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	output         string
+	at             string
+	noCache        bool
+}
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args []string) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	return a.exit(err)
+}
+
+// exit decides the exit status, in this one place.
+func (a *app) exit(err error) int {
+	var st status
+	var unusable *bundle.Error
+	var usage usageError
+	var question resolve.UsageError
+	switch {
+	case err == nil:
+		return exitAnswered
+	case errors.As(err, &st):
+		return int(st)
+	case errors.Is(err, errBrokenPipe), isBrokenPipe(err):
+		return exitAnswered
+	}
+	fmt.Fprintln(a.stderr, "whichbackend: "+render.Clean(err.Error()))
+	switch {
+	case errors.As(err, &unusable), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+		return exitUnusable
+	case errors.As(err, &usage), errors.As(err, &question), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage
+	}
+	return exitRuntime
+}
+
+var errBrokenPipe = io.ErrClosedPipe
+
+// isBrokenPipe tells that the reader of our output went away, as head does.
+func isBrokenPipe(err error) bool { return strings.HasSuffix(err.Error(), "broken pipe") }
+
+// root builds the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "whichbackend",
+		Short: "Which backend does a connection behind a service address really reach?",
+		Long: `whichbackend reads recorded listings (netstat, ss, conntrack, IPVS, iptables, nft,
+Envoy, Cilium, docker, kubectl ...) and tells which backend a connection behind a
+service address really reaches, with the lines that prove it.
+
+A BUNDLE is an archive (.tar, .tar.gz, .tar.zst, .zip), a directory, one listing,
+a pasted terminal transcript, - for standard input, or a database that load wrote.
+Several are read as one case.`,
+		Example: `  whichbackend ask bundle.tar.gz
+  whichbackend ask bundle.tar.gz --from default/client --to svc/nginx
+  whichbackend ask transcript.txt --from 10.244.0.13:52372 -o json
+  whichbackend inspect bundle.tar.gz`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       toolVersion(),
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetUsageTemplate(usageTemplate)
+	root.AddCommand(a.askCommand(), a.inspectCommand(), a.loadCommand(), a.sqlCommand(), a.testCommand(), a.versionCommand())
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}
+
+// usageTemplate is cobra's with the examples first: people look for those.
+const usageTemplate = `{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND
+
+Commands:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+"{{.CommandPath}} COMMAND --help" tells more of a command.{{end}}
+`
+
+// toolVersion is how outputs name the program.
+func toolVersion() string { return "whichbackend " + version }
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintln(a.stdout, toolVersion())
+			if info, ok := debug.ReadBuildInfo(); ok {
+				fmt.Fprintln(a.stdout, "built with "+info.GoVersion)
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						fmt.Fprintln(a.stdout, "from commit "+s.Value)
+					}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// atLeast and noArgs are cobra's checks with our exit status.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageError{fmt.Errorf("%s needs %s; see whichbackend %s --help", cmd.Name(), what, cmd.Name())}
+		}
+		return nil
+	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments", cmd.Name())}
+	}
+	return nil
+}
+
+// caseFlags adds the flags of every command that reads bundles.
+func (a *app) caseFlags(cmd *cobra.Command, outputs ...string) {
+	cmd.Flags().StringVar(&a.at, "at", "", "answer for this moment, as 2026-11-23T08:14:00Z (default: the latest)")
+	cmd.Flags().BoolVar(&a.noCache, "no-cache", false, "neither use nor keep the loaded case")
+	if len(outputs) > 0 {
+		a.outputFlag(cmd, outputs...)
+	}
+}
+
+func (a *app) outputFlag(cmd *cobra.Command, outputs ...string) {
+	cmd.Flags().StringVarP(&a.output, "output", "o", outputs[0], strings.Join(outputs, ", "))
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+	inner := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		for _, o := range outputs {
+			if o == a.output {
+				if inner != nil {
+					return inner(cmd, args)
+				}
+				return nil
+			}
+		}
+		return usageError{fmt.Errorf("--output %q is none of %s", a.output, strings.Join(outputs, ", "))}
+	}
+}
+
+// open loads the inputs as one case and prints what went wrong with them.
+func (a *app) open(inputs []string) (*load.Case, error) {
+	opt := load.Options{Stdin: a.stdin, Key: buildKey()}
+	if !a.noCache {
+		if dir, err := os.UserCacheDir(); err == nil {
+			opt.Cache = filepath.Join(dir, "whichbackend")
+		}
+	}
+	c, err := load.Open(inputs, opt)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(a.stderr, "warning: "+render.Clean(w))
+	}
+	return c, nil
+}
+
+// buildKey changes with the program, so that a cached case of an older one is
+// not taken for this one's.
+func buildKey() string {
+	key := version
+	if exe, err := os.Executable(); err == nil {
+		if st, err := os.Stat(exe); err == nil {
+			key += fmt.Sprintf(" %d %d", st.Size(), st.ModTime().UnixNano())
+		}
+	}
+	return key
+}
+
+// options are how text output looks on this terminal.
+func (a *app) options() render.Options {
+	o := render.Options{}
+	f, ok := a.stdout.(*os.File)
+	if ok {
+		st, err := f.Stat()
+		o.Terminal = err == nil && st.Mode()&os.ModeCharDevice != 0
+	}
+	o.Color = o.Terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return o
+}

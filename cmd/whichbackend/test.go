@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/xml"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"whichbackend/analyze/expect"
+	"whichbackend/analyze/render"
+	"whichbackend/analyze/resolve"
+)
+
+func (a *app) testCommand() *cobra.Command {
+	var junit string
+	var update bool
+	cmd := &cobra.Command{
+		Use:   "test PATH...",
+		Short: "Hold recorded bundles to what is expected of them",
+		Long: `test asks the questions of every expect.yaml below the paths and holds the answers
+against it: backend, verdict (at least as strong), mechanism. docs/testing.md
+describes the file. The exit status is 3 when an answer is not as expected.`,
+		Example: `  whichbackend test fixtures/
+  whichbackend test case/ --junit report.xml
+  whichbackend test case/ --update && git diff case/`,
+		Args: atLeast(1, "a PATH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := expect.Find(args)
+			if err != nil {
+				return err
+			}
+			var all []expect.Result
+			for _, file := range files {
+				results, err := a.testFile(file, update)
+				if err != nil {
+					return err
+				}
+				all = append(all, results...)
+			}
+			if junit != "" {
+				if err := writeJUnit(junit, all); err != nil {
+					return err
+				}
+			}
+			return a.printResults(all)
+		},
+	}
+	cmd.Flags().StringVar(&junit, "junit", "", "also write the results to this file as JUnit XML")
+	cmd.Flags().BoolVar(&update, "update", false, "write what is answered now into expect.yaml, for a person to review")
+	cmd.Flags().BoolVar(&a.noCache, "no-cache", false, "neither use nor keep the loaded cases")
+	a.outputFlag(cmd, "text", "tap", "github")
+	return cmd
+}
+
+// testFile asks the questions of one expect.yaml.
+func (a *app) testFile(file string, update bool) ([]expect.Result, error) {
+	f, err := expect.Read(file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	c, err := a.open(f.Inputs())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	k, err := resolve.Resolve(c.Store, resolve.View{})
+	if err != nil {
+		return nil, err
+	}
+	var out []expect.Result
+	for _, q := range f.Questions {
+		r, err := expect.Ask(k, file, q)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", file, q.Title(), err)
+		}
+		out = append(out, r)
+	}
+	if !update {
+		return out, nil
+	}
+	if err := f.Update(out); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Why = nil
+	}
+	return out, nil
+}
+
+// printResults prints one line a question, and gives the exit status.
+func (a *app) printResults(all []expect.Result) error {
+	failed := 0
+	if a.output == "tap" {
+		fmt.Fprintf(a.stdout, "TAP version 13\n1..%d\n", len(all))
+	}
+	for i, r := range all {
+		word := "ok"
+		if !r.OK() {
+			word = "not ok"
+			failed++
+		}
+		title := render.Clean(r.File + ": " + r.Question.Title())
+		switch a.output {
+		case "github":
+			if !r.OK() {
+				fmt.Fprintf(a.stdout, "::error file=%s::%s\n", githubEscape(r.File), githubEscape(title+": "+strings.Join(r.Why, "; ")))
+			}
+		default:
+			fmt.Fprintf(a.stdout, "%s %d - %s\n", word, i+1, title)
+			prefix := "    "
+			if a.output == "tap" {
+				prefix = "# "
+			}
+			for _, why := range r.Why {
+				fmt.Fprintln(a.stdout, prefix+render.Clean(why))
+			}
+		}
+	}
+	if a.output != "tap" {
+		fmt.Fprintf(a.stdout, "%d questions, %d failed\n", len(all), failed)
+	}
+	if failed > 0 {
+		return status(exitFailed)
+	}
+	return nil
+}
+
+// githubEscape keeps a text inside one workflow command.
+func githubEscape(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
+}
+
+type junitSuite struct {
+	XMLName  xml.Name    `xml:"testsuite"`
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Failure *junitFailure `xml:"failure,omitempty"`
+}
+
+type junitFailure struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// writeJUnit writes the results for CI systems.
+func writeJUnit(file string, all []expect.Result) error {
+	s := junitSuite{Name: "whichbackend test", Tests: len(all)}
+	for _, r := range all {
+		c := junitCase{Class: render.Clean(r.File), Name: render.Clean(r.Question.Title())}
+		if !r.OK() {
+			s.Failures++
+			c.Failure = &junitFailure{Message: render.Clean(r.Why[0]), Text: strings.Join(r.Why, "\n")}
+		}
+		s.Cases = append(s.Cases, c)
+	}
+	out, err := xml.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append([]byte(xml.Header), append(out, '\n')...), 0o644)
+}
