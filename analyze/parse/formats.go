@@ -4,6 +4,13 @@ package parse
 // order matters only where two Heads could claim one line.
 var formats = []Format{
 	// Proxies.
+	{Name: "envoy-clusters", Head: envoyClustersHead, Open: envoyClustersOpen, Claim: envoyClustersClaim, Doc: envoyClustersDoc},
+	{Name: "envoy-config_dump", Claim: envoyConfigDumpClaim, Doc: envoyConfigDumpDoc},
+	{Name: "envoy-listeners", Head: envoyListenersHead, Open: envoyListenersOpen, Claim: envoyListenersClaim, Doc: envoyListenersDoc},
+	{Name: "envoy-server_info", Claim: envoyServerInfoClaim, Doc: envoyServerInfoDoc},
+	{Name: "envoy-stats", Head: envoyStatsHead, Open: envoyStatsOpen, Claim: envoyStatsClaim, Doc: envoyStatsDoc},
+	{Name: "envoy-admin", Claim: envoyAdminClaim, Doc: istioIgnoreDoc},
+	{Name: "istio-debug", Claim: istioDebugClaim, Doc: istioIgnoreDoc},
 
 	// Proxies end.
 
