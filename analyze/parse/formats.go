@@ -11,6 +11,8 @@ var formats = []Format{
 	{Name: "envoy-stats", Head: envoyStatsHead, Open: envoyStatsOpen, Claim: envoyStatsClaim, Doc: envoyStatsDoc},
 	{Name: "envoy-admin", Claim: envoyAdminClaim, Doc: istioIgnoreDoc},
 	{Name: "istio-debug", Claim: istioDebugClaim, Doc: istioIgnoreDoc},
+	{Name: "istio-access-log", Head: istioAccessHead, Open: istioAccessOpen, Claim: istioAccessClaim, Doc: istioAccessDoc},
+	{Name: "ztunnel-access-log", Head: ztunnelAccessHead, Open: ztunnelAccessOpen, Claim: ztunnelAccessClaim, Doc: ztunnelAccessDoc},
 
 	// Proxies end.
 
