@@ -13,6 +13,9 @@ var formats = []Format{
 	{Name: "istio-debug", Claim: istioDebugClaim, Doc: istioIgnoreDoc},
 	{Name: "istio-access-log", Head: istioAccessHead, Open: istioAccessOpen, Claim: istioAccessClaim, Doc: istioAccessDoc},
 	{Name: "ztunnel-access-log", Head: ztunnelAccessHead, Open: ztunnelAccessOpen, Claim: ztunnelAccessClaim, Doc: ztunnelAccessDoc},
+	{Name: "istioctl-table", Head: istioctlHead, Open: istioctlOpen},
+	{Name: "ztunnel-config_dump", Claim: ztunnelDumpClaim, Doc: ztunnelDumpDoc},
+	{Name: "ztunnel-connections", Head: ztunnelTableHead, Open: ztunnelTableOpen, Claim: ztunnelConnectionsClaim, Doc: ztunnelConnectionsDoc},
 
 	// Proxies end.
 

@@ -19,7 +19,7 @@ func envoyAdminClaim(d *Doc) bool {
 		return true
 	}
 	var certs []map[string]json.RawMessage
-	if !d.Get("certificates", &certs) || len(certs) == 0 {
+	if len(d.object) != 1 || !d.Get("certificates", &certs) || len(certs) == 0 {
 		return false
 	}
 	return certs[0]["ca_cert"] != nil || certs[0]["cert_chain"] != nil
