@@ -86,7 +86,9 @@ func envoyNodeOwners(node envoyNode, out *Out) {
 	}
 	out.At(id.ptr)
 	out.Owner(o)
-	for _, more := range strings.Split(node.get("metadata", "INSTANCE_IPS").str(), ",") {
+	ips := node.get("metadata", "INSTANCE_IPS")
+	out.At(ips.ptr)
+	for _, more := range strings.Split(ips.str(), ",") {
 		a, ok := address([]byte(more))
 		if !ok || a == o.Address || a.IsLinkLocalUnicast() {
 			continue
@@ -242,9 +244,14 @@ func (n envoyNode) addressPort() (netip.AddrPort, bool) {
 }
 
 // isAddress tells whether the message is any of Envoy's addresses, with what
-// it should have.
+// it should have. An IP address is one only with a port.
 func (n envoyNode) isAddress() bool {
-	return n.get("socket_address", "address").str() != "" || !n.get("pipe").missing() || !n.get("envoy_internal_address").missing()
+	if host := n.get("socket_address", "address").str(); host != "" {
+		_, isIP := address([]byte(host))
+		_, ok := n.addressPort()
+		return ok || !isIP
+	}
+	return !n.get("pipe").missing() || !n.get("envoy_internal_address").missing()
 }
 
 // envoyProblem reports an element of a document.

@@ -68,7 +68,7 @@ func envoyConfigDumpDoc(d *Doc, out *Out) {
 	}
 	var configs []json.RawMessage
 	if !d.Get("configs", &configs) {
-		envoyProblem(out, envoyNode{ptr: "/configs"}, "expected a list of configs")
+		envoyProblem(out, envoyNode{v: d.object["configs"], ptr: "/configs"}, "expected a list of configs")
 		return
 	}
 	for i, raw := range configs {
@@ -81,7 +81,7 @@ func envoyConfigDumpDoc(d *Doc, out *Out) {
 func (d *envoyDump) config(raw json.RawMessage, ptr string) {
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &m); err != nil {
-		envoyProblem(d.out, envoyNode{ptr: ptr}, "expected an object")
+		envoyProblem(d.out, envoyNode{v: raw, ptr: ptr}, "expected an object")
 		return
 	}
 	member := func(key string) (json.RawMessage, string) {
@@ -108,7 +108,7 @@ func (d *envoyDump) config(raw json.RawMessage, ptr string) {
 		known = true
 		var list []json.RawMessage
 		if err := json.Unmarshal(r, &list); err != nil {
-			envoyProblem(d.out, envoyNode{ptr: p}, "expected a list")
+			envoyProblem(d.out, envoyNode{v: r, ptr: p}, "expected a list")
 			continue
 		}
 		for i, e := range list {
