@@ -300,7 +300,7 @@ func envoyClusterStatus(c envoyNode, out *Out) {
 	}
 	s := envoyClusterService(envoyReadName(name))
 	leftOut := false
-	for _, h := range c.get("host_statuses").list() {
+	for _, h := range envoyList(out, c.get("host_statuses")) {
 		addr, ok := h.get("address").addressPort()
 		if !ok {
 			leftOut = true

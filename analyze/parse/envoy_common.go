@@ -162,19 +162,6 @@ func (n envoyNode) str() string {
 	return s
 }
 
-// text is a string, or the text of a number or truth value.
-func (n envoyNode) text() string {
-	switch v := n.v.(type) {
-	case string:
-		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case bool:
-		return strconv.FormatBool(v)
-	}
-	return ""
-}
-
 // integer reads a number that is written as one or as a string.
 func (n envoyNode) integer() (int64, bool) {
 	switch v := n.v.(type) {
@@ -198,6 +185,25 @@ func (n envoyNode) list() []envoyNode {
 		out[i] = envoyNode{v, n.ptr + "/" + strconv.Itoa(i)}
 	}
 	return out
+}
+
+// envoyList is a list, and a problem when the value is another thing.
+func envoyList(out *Out, n envoyNode) []envoyNode {
+	if _, ok := n.v.([]any); !ok && !n.missing() {
+		envoyProblem(out, n, "expected a list")
+	}
+	return n.list()
+}
+
+// envoyElements are the elements of a list or the members of an object, and a
+// problem when the value is neither.
+func envoyElements(out *Out, n envoyNode) []envoyNode {
+	switch n.v.(type) {
+	case nil, []any, map[string]any:
+	default:
+		envoyProblem(out, n, "expected a list or an object")
+	}
+	return n.elements()
 }
 
 // members are the members of an object in the order of their keys.

@@ -204,7 +204,7 @@ func (d *envoyDump) cluster(n envoyNode) {
 	}
 	s := envoyClusterService(envoyReadName(name))
 	hosts := d.hosts(n.get("load_assignment", "endpoints"), &s)
-	for _, h := range n.get("hosts").list() { // v2 before 1.10
+	for _, h := range envoyList(d.out, n.get("hosts")) { // v2 before 1.10
 		hosts = d.host(h, envoyNode{}, &s) && hosts
 	}
 	s.Complete = hosts
@@ -230,8 +230,8 @@ func (d *envoyDump) endpoints(n envoyNode) {
 // hosts reads LocalityLbEndpoints and tells whether each has an address.
 func (d *envoyDump) hosts(localities envoyNode, s *record.Service) bool {
 	all := true
-	for _, l := range localities.list() {
-		for _, e := range l.get("lb_endpoints").list() {
+	for _, l := range envoyList(d.out, localities) {
+		for _, e := range envoyList(d.out, l.get("lb_endpoints")) {
 			all = d.host(e.get("endpoint", "address"), e, s) && all
 		}
 	}

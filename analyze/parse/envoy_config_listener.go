@@ -37,7 +37,7 @@ func (d *envoyDump) listener(n envoyNode) {
 	case "virtualInbound":
 		l.typ = "virtual-inbound"
 	}
-	chains := n.get("filter_chains").list()
+	chains := envoyList(d.out, n.get("filter_chains"))
 	if c := n.get("default_filter_chain"); !c.missing() {
 		chains = append(chains, c)
 	}
@@ -63,7 +63,7 @@ type envoyTarget struct {
 }
 
 func (l *envoyListener) chain(c envoyNode) {
-	for _, f := range c.get("filters").list() {
+	for _, f := range envoyList(l.dump.out, c.get("filters")) {
 		cfg := f.get("typed_config")
 		if cfg.missing() {
 			cfg = f.get("config") // v2
@@ -178,14 +178,14 @@ func envoyMatched(match envoyNode, port uint16) []netip.AddrPort {
 // many services share a listener with.
 func (d *envoyDump) routes(n envoyNode) {
 	config := n.get("name").str()
-	for _, h := range n.get("virtual_hosts").list() {
+	for _, h := range envoyList(d.out, n.get("virtual_hosts")) {
 		vips := envoyVIPs(h, config)
 		if len(vips) == 0 {
 			continue
 		}
 		namespace, service := envoyHost(envoyBefore(h.get("name").str()))
 		clusters := map[string]bool{}
-		for _, r := range h.get("routes").list() {
+		for _, r := range envoyList(d.out, h.get("routes")) {
 			for _, c := range envoyChosen(r.get("route")) {
 				name := envoyReadName(c)
 				if clusters[name.cluster] {

@@ -69,13 +69,13 @@ func ztunnelDumpDoc(d *Doc, out *Out) {
 		out.Tool("ztunnel " + v)
 	}
 	z.index(workloads.elements(), services.elements())
-	for _, w := range workloads.elements() {
+	for _, w := range envoyElements(out, workloads) {
 		z.workload(w)
 	}
-	for _, s := range services.elements() {
+	for _, s := range envoyElements(out, services) {
 		z.service(s)
 	}
-	for _, pod := range root.get("workload_state").elements() {
+	for _, pod := range envoyElements(out, root.get("workload_state")) {
 		z.pod(pod)
 	}
 }
@@ -182,6 +182,9 @@ func (z *ztunnelDump) service(s envoyNode) {
 		}
 	}
 	if len(vips) == 0 {
+		if len(s.get("vips").list()) > 0 {
+			return
+		}
 		vips = append(vips, netip.Addr{}) // headless
 	}
 	for _, vip := range vips {

@@ -38,12 +38,16 @@ func ztunnelConnectionsDoc(d *Doc, out *Out) {
 
 // pod reads the connections of one pod.
 func (z *ztunnelDump) pod(pod envoyNode) {
+	if _, ok := pod.v.(map[string]any); !ok {
+		envoyProblem(z.out, pod, "expected an object")
+		return
+	}
 	info := pod.get("info")
 	self := ""
 	if info.get("name").str() != "" {
 		self = info.get("namespace").str() + "/" + info.get("name").str()
 	}
-	for _, c := range pod.get("connections", "inbound").list() {
+	for _, c := range envoyList(z.out, pod.get("connections", "inbound")) {
 		src, actual, ok := z.ends(c)
 		if !ok {
 			continue
@@ -54,7 +58,7 @@ func (z *ztunnelDump) pod(pod envoyNode) {
 		z.out.At(c.ptr)
 		z.out.Translation(t)
 	}
-	for _, c := range pod.get("connections", "outbound").list() {
+	for _, c := range envoyList(z.out, pod.get("connections", "outbound")) {
 		src, actual, ok := z.ends(c)
 		if !ok {
 			continue
