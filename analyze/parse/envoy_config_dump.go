@@ -42,6 +42,9 @@ var envoySkipped = []string{"dynamic_warming_clusters", "dynamic_warming_listene
 type envoyDump struct {
 	out   *Out
 	istio bool // the proxy's own id is Istio's
+	// types are the types of the clusters read so far; a dump has them before
+	// the endpoints.
+	types map[string]string
 }
 
 func envoyConfigDumpClaim(d *Doc) bool {
@@ -59,7 +62,7 @@ func envoyConfigDumpClaim(d *Doc) bool {
 }
 
 func envoyConfigDumpDoc(d *Doc, out *Out) {
-	dump := &envoyDump{out: out}
+	dump := &envoyDump{out: out, types: map[string]string{}}
 	if d.IsArray() {
 		for i, raw := range d.Elements() {
 			dump.config(raw, "/"+strconv.Itoa(i))
@@ -191,7 +194,12 @@ func (d *envoyDump) cluster(n envoyNode) {
 		envoyProblem(d.out, n, "cluster without a name")
 		return
 	}
-	switch typ := n.get("type").str(); typ {
+	typ := n.get("type").str()
+	if typ == "" && n.get("cluster_type").missing() {
+		typ = "STATIC" // a default is not rendered
+	}
+	d.types[name] = typ
+	switch typ {
 	case "EDS", "ORIGINAL_DST":
 		return
 	case "", "STATIC", "STRICT_DNS", "LOGICAL_DNS":
@@ -220,11 +228,23 @@ func (d *envoyDump) endpoints(n envoyNode) {
 		// (Consul): hosts of no cluster tell nothing, and /clusters has them.
 		return
 	}
-	read := envoyReadName(name)
-	s := envoyClusterService(read)
-	s.Complete = d.hosts(n.get("endpoints"), &s) && (!read.open || len(s.Backends) > 0)
+	s := envoyClusterService(envoyReadName(name))
+	s.Complete = d.hosts(n.get("endpoints"), &s) && d.whole(name, len(s.Backends))
 	d.out.At(n.ptr)
 	d.out.Service(s)
+}
+
+// whole tells whether the hosts that EDS names, or none, are all that the
+// cluster may choose. The dump lists there also clusters that do not get their
+// hosts so: those of DNS before it answered, and ORIGINAL_DST ones.
+func (d *envoyDump) whole(cluster string, hosts int) bool {
+	switch d.types[cluster] {
+	case "EDS", "STATIC":
+		return true
+	case "ORIGINAL_DST", "LOGICAL_DNS":
+		return false
+	}
+	return hosts > 0 && !envoyReadName(cluster).open
 }
 
 // hosts reads LocalityLbEndpoints and tells whether each has an address.

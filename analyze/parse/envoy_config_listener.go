@@ -37,6 +37,10 @@ func (d *envoyDump) listener(n envoyNode) {
 	case "virtualInbound":
 		l.typ = "virtual-inbound"
 	}
+	l.port = a.Port()
+	if envoyCaptures(n) {
+		l.port = 0
+	}
 	chains := envoyList(d.out, n.get("filter_chains"))
 	if c := n.get("default_filter_chain"); !c.missing() {
 		chains = append(chains, c)
@@ -52,7 +56,24 @@ type envoyListener struct {
 	name, typ string
 	protocol  record.Protocol
 	addresses []netip.AddrPort
-	seen      map[envoyTarget]bool
+	// port is the port that clients dial, 0 for any: a listener that captures
+	// connections has a port that nobody dials.
+	port uint16
+	seen map[envoyTarget]bool
+}
+
+// envoyCaptures tells whether a listener takes the connections that the kernel
+// redirects to it, and looks at what they dialled.
+func envoyCaptures(n envoyNode) bool {
+	if n.get("use_original_dst").v == true {
+		return true
+	}
+	for _, f := range n.get("listener_filters").list() {
+		if strings.HasSuffix(f.get("name").str(), "original_dst") {
+			return true
+		}
+	}
+	return false
 }
 
 // envoyTarget is what an address leads to.
@@ -129,7 +150,7 @@ func envoyHTTPTarget(cfg envoyNode) envoyTarget {
 // destination addresses speaks of those, not of the listener's.
 func (l *envoyListener) emit(c envoyNode, t envoyTarget) {
 	addresses := l.addresses
-	if dialled := envoyMatched(c.get("filter_chain_match"), l.addresses[0].Port()); len(dialled) > 0 {
+	if dialled := envoyMatched(c.get("filter_chain_match"), l.port); len(dialled) > 0 {
 		addresses = dialled
 	}
 	name := envoyReadName(t.cluster)

@@ -28,7 +28,7 @@ func envoyAdminClaim(d *Doc) bool {
 func istioDebugClaim(d *Doc) bool {
 	if f := d.First(); f != nil {
 		return f.Has("svc", "ep") || f.Has("Attributes", "hostname") || f.Has("proxy", "cluster_sent") || f.Has("proxy", "istio_version") ||
-			f.Has("proxy_id") && f.Has("cluster_sent")
+			f.Has("group", "version", "kind") && len(f.object) == 3
 	}
 	if d.Has("totalClients") || d.Has("authorization_policies") && len(d.object) == 1 || d.Has("proxyListenPort", "connectTimeout") {
 		return true
