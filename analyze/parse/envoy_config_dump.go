@@ -215,7 +215,7 @@ func (d *envoyDump) cluster(n envoyNode) {
 	for _, h := range envoyList(d.out, n.get("hosts")) { // v2 before 1.10
 		hosts = d.host(h, envoyNode{}, &s) && hosts
 	}
-	s.Complete = hosts
+	s.Complete = hosts && (typ == "STATIC" || typ == "STRICT_DNS" && len(s.Backends) > 0)
 	d.out.At(n.ptr)
 	d.out.Service(s)
 }
