@@ -222,7 +222,9 @@ func (d *reader) one(b []byte) {
 	d.out.settle()
 }
 
-func (d *reader) owns(f *Format, trimmed []byte) bool { return f.Head != nil && f.Head(trimmed) }
+func (d *reader) owns(f *Format, trimmed []byte) bool {
+	return len(trimmed) > 0 && f.Head != nil && f.Head(trimmed)
+}
 
 // claim finds another format than the current one to which a line can only belong.
 func (d *reader) claim(trimmed []byte) *Format {

@@ -37,7 +37,9 @@ var formats = []Format{
 	// Connection tables end.
 
 	// Sockets.
-
+	{Name: "netstat", Head: netstatHead, Open: netstatOpen},
+	{Name: "ss", Head: ssHead, Open: ssOpen},
+	{Name: "proc-net-tcp", Head: procNetHead, Open: procNetOpen},
 	// Sockets end.
 
 	// Packet filter rules.

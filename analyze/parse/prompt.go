@@ -20,12 +20,22 @@ var (
 	promptUserHost = regexp.MustCompile(`^(?:\([\w.:@/-]+\) ?)?[\w.-]+@([\w.-]+)[: ]?[^#$%>|"]{0,80}[#$%] ?(.*)$`)
 	promptBracket  = regexp.MustCompile(`^\[[\w.-]+@([\w.-]+) [^\]]{0,80}\][#$%] ?(.*)$`)
 	promptShell    = regexp.MustCompile(`^(?:(?:sh|bash|ash|zsh)-[\d.]+|[~/][\w./~-]*) ?[#$] ?(.*)$`)
+	promptHostPath = regexp.MustCompile(`^([\w.-]+):[~/][\w./~-]* [#$] *(.*)$`)
+	promptWatch    = regexp.MustCompile(`^Every [\d.]+s: (.*?)(?:  .*)?$`)
 	promptBare     = regexp.MustCompile(`^[#$%>+] ?((?:sudo +)?([\w./-]+).*)$`)
 )
 
 // parsePrompt tells whether a line is a prompt, and reads it.
 func parsePrompt(b []byte) (prompt, bool) {
-	if len(b) < 2 || len(b) > 2000 || bytes.IndexAny(b[:min(len(b), 120)], "#$%>+") < 0 {
+	if len(b) < 2 || len(b) > 2000 {
+		return prompt{}, false
+	}
+	if bytes.HasPrefix(b, []byte("Every ")) { // the heading that watch prints
+		if m := promptWatch.FindStringSubmatch(string(b)); m != nil {
+			return ranOn("", m[1]), true
+		}
+	}
+	if bytes.IndexAny(b[:min(len(b), 120)], "#$%>+") < 0 {
 		return prompt{}, false
 	}
 	c := b[0]
@@ -34,7 +44,8 @@ func parsePrompt(b []byte) (prompt, bool) {
 	}
 	// No pattern matches without one of these. Rows with an arrow come by the
 	// million, so this is worth a look before the patterns are tried.
-	if strings.IndexByte("[~/#$%>+", c) < 0 && bytes.IndexByte(b, '@') < 0 && !bytes.Contains(b[:min(len(b), 5)], []byte("sh-")) {
+	if strings.IndexByte("[~/#$%>+", c) < 0 && bytes.IndexByte(b, '@') < 0 && !bytes.Contains(b[:min(len(b), 5)], []byte("sh-")) &&
+		!bytes.Contains(b[:min(len(b), 80)], []byte(":/")) && !bytes.Contains(b[:min(len(b), 80)], []byte(":~")) {
 		return prompt{}, false
 	}
 	s := string(b)
@@ -42,6 +53,9 @@ func parsePrompt(b []byte) (prompt, bool) {
 		return ranOn(m[1], m[2]), true
 	}
 	if m := promptBracket.FindStringSubmatch(s); m != nil {
+		return ranOn(m[1], m[2]), true
+	}
+	if m := promptHostPath.FindStringSubmatch(s); m != nil {
 		return ranOn(m[1], m[2]), true
 	}
 	if m := promptShell.FindStringSubmatch(s); m != nil {
