@@ -330,7 +330,7 @@ func (w *world) byPodName(list []service, dst netip.AddrPort) choices {
 		for _, a := range sortedOwners(w.owners) {
 			for _, o := range w.owners[a] {
 				m := controllerName.FindStringSubmatch(o.name)
-				if o.kind != "pod" || o.finished || m == nil || !strings.EqualFold(m[1], s.Name) && o.workload != s.Name || s.Namespace != "" && o.namespace != "" && s.Namespace != o.namespace {
+				if !w.fromList(o) || o.kind != "pod" || o.finished || m == nil || !strings.EqualFold(m[1], s.Name) && o.workload != s.Name || s.Namespace != "" && o.namespace != "" && s.Namespace != o.namespace {
 					continue
 				}
 				got.list = append(got.list, choice{address: netip.AddrPortFrom(a, port), pos: o.pos, mech: w.serviceMechanism(s),
@@ -341,6 +341,21 @@ func (w *world) byPodName(list []service, dst netip.AddrPort) choices {
 	}
 	got.tidy()
 	return got
+}
+
+// fromList tells whether a list of several pods names an owner: what single
+// pods tell of themselves says nothing about the others.
+func (w *world) fromList(o *owner) bool {
+	if o.pos.Section == 0 || w.sections[o.pos.Section].Scope.Kind != record.ScopeCluster {
+		return false
+	}
+	n := 0
+	for _, x := range w.named {
+		if x.kind == "pod" && x.pos.Section == o.pos.Section {
+			n++
+		}
+	}
+	return n > 1
 }
 
 func sortedOwners(m map[netip.Addr][]*owner) []netip.Addr {

@@ -198,14 +198,14 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 		return ownPlace, false, true
 	case dst.IsLoopback():
 		return 0, false, at == nil && sameHost(p.host, c.host)
-	case sameHost(p.host, c.host) && p.kind == record.ScopeNetns:
+	case c.passes(p.host) && p.kind == record.ScopeNetns:
 		if holds {
 			return holderPlace, false, true
 		}
 		return carrierPlace, false, true
 	case c.host == "" && holds && !p.workload():
 		return holderPlace, false, true
-	case sameHost(p.host, c.host) && p.kind == record.ScopeHost:
+	case c.passes(p.host) && p.kind == record.ScopeHost:
 		return hostPlace, false, true
 	case holds && p.workload():
 		return endPlace, false, true
@@ -233,6 +233,20 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 		return 0, false, false
 	}
 	return otherPlace, true, true
+}
+
+// passes tells whether the connection is known to pass a host: the client's
+// own, and those whose tables rewrote it.
+func (c *conn) passes(host string) bool {
+	if sameHost(host, c.host) {
+		return true
+	}
+	for _, s := range c.steps {
+		if s.place != nil && s.place.host == host {
+			return true
+		}
+	}
+	return false
 }
 
 // hasTables tells whether a connection table of a host was recorded.
@@ -577,13 +591,8 @@ func (r *resolver) confirm(c *conn) error {
 // connection's other end: on the client's host, or on the host that holds the
 // address.
 func (r *resolver) serverPlace(c *conn, p *place) bool {
-	if sameHost(p.host, c.host) {
+	if c.passes(p.host) {
 		return true
-	}
-	for _, s := range c.steps {
-		if s.place != nil && sameHost(p.host, s.place.host) {
-			return true
-		}
 	}
 	// On another host: the address must not be held on the client's own.
 	for _, q := range r.holders(c.final.Destination.Addr(), c.host) {

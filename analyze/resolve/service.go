@@ -345,6 +345,10 @@ func (w *world) addChoice(c *choices, s, half service, b record.Backend, dst net
 			return
 		}
 	}
+	if s.Type == "ingress" && half.Source == record.FromRules {
+		c.complete = false // it leads into ingress_sbox, and what is behind that was not recorded
+		return
+	}
 	if s.Local && half.Source == record.FromKubernetes && b.Host != "" {
 		if node := w.ownerAt(dst.Addr(), ""); node != nil && node.kind == "node" && node.host != b.Host {
 			return
