@@ -175,7 +175,6 @@ func (p *prompt) read(words []string) {
 		case "docker", "podman", "nerdctl", "crictl":
 			next, ok := p.containerExec(rest)
 			if !ok {
-				p.listing = true
 				return
 			}
 			words = next
@@ -272,6 +271,10 @@ done:
 	return words
 }
 
+// dockerListings are the subcommands that list or show objects.
+var dockerListings = map[string]bool{"ps": true, "pods": true, "ls": true, "inspect": true, "inspectp": true, "network": true, "service": true,
+	"node": true, "stack": true, "port": true, "info": true, "version": true, "logs": true, "images": true}
+
 // containerExec reads docker exec and its likes. ok is false for any other
 // subcommand, which lists something of the host.
 func (p *prompt) containerExec(words []string) (rest []string, ok bool) {
@@ -280,6 +283,7 @@ func (p *prompt) containerExec(words []string) (rest []string, ok bool) {
 		words = words[1:]
 	}
 	if len(words) == 0 || words[0] != "exec" {
+		p.listing = len(words) > 0 && dockerListings[words[0]] && (len(words) == 1 || words[0] != "stack" && words[0] != "service" || words[1] != "deploy" && words[1] != "create" && words[1] != "update" && words[1] != "scale" && words[1] != "rm")
 		return nil, false
 	}
 	words = skipFlags(words[1:], "u", "e", "w", "user", "env", "workdir")

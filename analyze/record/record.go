@@ -64,9 +64,9 @@ type Section struct {
 
 // Artifact is one file of a bundle.
 type Artifact struct {
-	ID     int
-	Input  int    // number of the input on the command line, from 0
-	Path   string // as in the bundle, below the folder that wraps everything
+	ID    int
+	Input int    // number of the input on the command line, from 0
+	Path  string // as in the bundle, below the folder that wraps everything
 	// Scope is what its place in the bundle says; a section may say more.
 	Scope  Scope
 	Size   int64

@@ -149,6 +149,10 @@ func (r *resolver) dialled(c *conn) Party {
 	if p, ok := r.serviceParty(c.service, c.protocol, r.hostsFor(c, c.service)); ok && !(c.direct && p.Name == "") {
 		return p
 	}
+	if len(c.steps) > 0 && swarmPlace(c.steps[0].place) && len(c.backends) == 1 {
+		// All tasks behind a Swarm VIP are of one service.
+		return Party{Address: c.service.String(), Kind: "service", Name: c.backends[0].workload}
+	}
 	if c.direct {
 		return r.partyFor(c)
 	}
@@ -179,9 +183,26 @@ func (r *resolver) build(c *conn) Connection {
 		}
 		out.Hops = append(out.Hops, h)
 	}
+	out.Hops = append(out.Hops, r.unchanged(c)...)
 	out.Gaps = append(out.Gaps, c.gaps...)
 	if c.conflict != nil {
 		out.Conflicts = append(out.Conflicts, *c.conflict)
+	}
+	return out
+}
+
+// unchanged writes the tables that saw the connection pass unchanged, where
+// the verdict rests on them: one for each table.
+func (r *resolver) unchanged(c *conn) []Hop {
+	var out []Hop
+	seen := map[string]bool{}
+	for _, s := range c.witnesses {
+		key := s.place.String() + " " + string(s.t.Via)
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		out = append(out, Hop{Mechanism: "direct", Via: string(s.t.Via), Scope: s.place.String(), State: s.t.State, Before: side(s.t.Before), After: side(s.t.After), Evidence: r.evidence(s.t.Pos)})
 	}
 	return out
 }

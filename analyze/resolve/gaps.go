@@ -1,6 +1,8 @@
 package resolve
 
 import (
+	"net/netip"
+
 	"whichbackend/analyze/record"
 )
 
@@ -11,7 +13,11 @@ func (r *resolver) findGaps(c *conn) {
 	case Observed, Deduced:
 		if len(c.backends) == 1 && len(c.servers) == 0 {
 			b := c.backends[0].Party
-			c.gaps = append(c.gaps, Gap{Missing: "sockets of the backend's namespace (" + describePlace(b) + ")", Effect: string(c.verdict) + ", not proven", Command: socketCommand(b)})
+			missing := "sockets of the backend's namespace (" + describePlace(b) + ")"
+			if r.socketsRecorded(b) {
+				missing = "the backend's sockets while the connection is open: those recorded (" + describePlace(b) + ") do not show it"
+			}
+			c.gaps = append(c.gaps, Gap{Missing: missing, Effect: string(c.verdict) + ", not proven", Command: socketCommand(b)})
 		}
 		if c.verdict == Deduced && len(c.steps) == 0 && !c.direct {
 			c.gaps = append(c.gaps, r.tableGap(c, "deduced, not observed"))
@@ -21,6 +27,21 @@ func (r *resolver) findGaps(c *conn) {
 	case Conflicted:
 		c.gaps = append(c.gaps, Gap{Missing: "the client's and the backends' sockets at the same moment", Effect: "the contradiction is not settled", Command: "ss -tanpie"})
 	}
+}
+
+// socketsRecorded tells whether the sockets of the namespace that holds a
+// backend's address were recorded.
+func (r *resolver) socketsRecorded(p Party) bool {
+	a, err := netip.ParseAddrPort(p.Address)
+	if err != nil {
+		return false
+	}
+	for _, q := range r.holders(a.Addr(), p.Host) {
+		if q.formats["netstat"] || q.formats["ss"] || q.formats["proc-net-tcp"] {
+			return true
+		}
+	}
+	return false
 }
 
 // socketCommand records the sockets of a workload's namespace.

@@ -23,6 +23,7 @@ type conn struct {
 	sourceUnsure    bool         // the source of final may have been rewritten unseen
 	weak            string       // why a step proves less than its table would
 	through         []sighting   // tables that saw the final tuple pass
+	witnesses       []sighting   // those of them that the verdict rests on
 	servers         []record.Socket
 	conflict        *Conflict
 	between         []choice // candidates

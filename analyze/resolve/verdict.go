@@ -79,7 +79,7 @@ func (r *resolver) translated(c *conn) {
 		return
 	}
 	dst := r.servedPort(c)
-	c.backends = []Backend{{Party: r.party(dst, host)}}
+	c.backends = []Backend{{Party: r.partyAt(dst, last.place)}}
 	if b := r.endpointName(dst); b.Name != "" && c.backends[0].Name == "" {
 		c.backends[0].Party = b
 	}
@@ -133,7 +133,7 @@ func viaWord(v record.Via) string {
 // balances or carries on, and the table behind it is missing.
 func (r *resolver) notABackend(c *conn, host string) string {
 	dst := c.final.Destination
-	if len(c.servers) > 0 {
+	if len(c.servers) > 0 || dst.Addr().IsLoopback() {
 		return ""
 	}
 	for _, p := range r.holders(dst.Addr(), host) {
@@ -209,6 +209,7 @@ func (r *resolver) witness(c *conn, last step) string {
 	}
 	for _, s := range c.through {
 		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
+			c.witnesses = []sighting{s}
 			return "the table of " + nameOf(s.place) + " agrees"
 		}
 	}
@@ -252,7 +253,16 @@ func (r *resolver) partyFor(c *conn) Party {
 	if len(c.servers) > 0 {
 		return r.partyIn(c.service, r.placeOf[c.servers[0].Section])
 	}
-	return r.party(c.service, c.host)
+	return r.partyAt(c.service, c.place)
+}
+
+// partyAt names an address as seen from a place: a loopback address is the
+// place's own.
+func (r *resolver) partyAt(a netip.AddrPort, p *place) Party {
+	if a.Addr().IsLoopback() {
+		return r.partyIn(a, p)
+	}
+	return r.party(a, hostOf(p))
 }
 
 // isWorkload tells whether a pod or container holds an address.
@@ -285,13 +295,14 @@ func (r *resolver) directUnconfirmed(c *conn) {
 	}
 	workload := r.isWorkload(c.service.Addr())
 	node := r.ownerAt(c.service.Addr(), c.host)
+	c.witnesses = c.through
 	switch {
 	case silent && c.protocol == record.TCP && c.state != "ESTABLISHED":
 		c.direct = len(c.sockets) > 0
 		c.verdict, c.reason = None, "it was sent to "+c.service.String()+", which never answered"
 	case near != "" && far != "" && near != far:
 		c.verdict, c.reason = Proven, "the client dialled the backend itself: the tables of "+near+" and "+far+" saw it pass unchanged"
-	case far != "" && workload:
+	case far != "" && (workload || node != nil && node.kind == "node"):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
 	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
