@@ -30,8 +30,8 @@ demo: all
 	@for f in swarm kube-proxy-iptables kubernetes cilium-1.14; do \
 	  echo; echo "== $$f: whichbackend ask fixtures/$$f/bundle.tar.gz --from '$$(cat fixtures/$$f/demo)'"; echo; \
 	  bin/whichbackend ask fixtures/$$f/bundle.tar.gz --from "$$(cat fixtures/$$f/demo)" || exit 1; done
-	@echo; echo "== a pasted transcript: whichbackend ask fixtures/walkthrough/swarm.txt"; echo
-	@bin/whichbackend ask fixtures/walkthrough/swarm.txt
+	@echo; echo "== a pasted transcript: whichbackend ask fixtures/walkthrough/swarm/transcript.txt"; echo
+	@bin/whichbackend ask fixtures/walkthrough/swarm/transcript.txt
 	@echo; echo "== every connection of the Swarm recording"; echo
 	@bin/whichbackend ask fixtures/swarm/bundle.tar.gz --from 10.0.1.0/24
 
