@@ -136,10 +136,19 @@ func (o *out) evidence(g *grid, list []resolve.Evidence, cells ...span) {
 		g.add(append(slices.Clone(cells), span{text: position(e)})...)
 		if o.opt.Explain && e.Text != "" {
 			quote := g.indent + "   | " + Clean(e.Text)
-			g.note(span{text: clip(quote, o.opt.width()), style: dim})
+			g.note(span{text: o.quote(quote), style: dim})
 		}
 		clear(cells)
 	}
+}
+
+// quote cuts a quoted text to the terminal's width. Into a file or a pipe it
+// goes whole: the end of a line is often what proves it.
+func (o *out) quote(s string) string {
+	if !o.opt.Terminal {
+		return s
+	}
+	return clip(s, o.opt.width())
 }
 
 // table writes several connections, one line each. Where they

@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"net/netip"
+	"strings"
 
 	"whichbackend/analyze/record"
 )
@@ -49,13 +50,22 @@ func socketCommand(p Party) string {
 	switch p.Kind {
 	case "pod":
 		if p.Namespace == "" {
-			return "kubectl exec " + p.Name + " -- netstat -anp"
+			return "kubectl exec " + quoteShell(p.Name) + " -- netstat -anp"
 		}
-		return "kubectl exec -n " + p.Namespace + " " + p.Name + " -- netstat -anp"
+		return "kubectl exec -n " + quoteShell(p.Namespace) + " " + quoteShell(p.Name) + " -- netstat -anp"
 	case "container":
-		return "docker exec " + p.Name + " netstat -anp"
+		return "docker exec " + quoteShell(p.Name) + " netstat -anp"
 	}
 	return "ss -tanpie"
+}
+
+// quoteShell makes a name one harmless word of a command that people paste:
+// names come from bundles of strangers.
+func quoteShell(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" && !strings.HasPrefix(s, "-") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // tableGap names the table that would show where the connection went.
@@ -83,12 +93,13 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 	switch mech {
 	case "istio", "envoy":
 		client := r.clientParty(c)
-		exec := "kubectl exec " + client.Name + " -c istio-proxy -- "
+		pod := quoteShell(orElse(client.Name, "POD"))
 		if client.Namespace != "" {
-			exec = "kubectl exec -n " + client.Namespace + " " + client.Name + " -c istio-proxy -- "
+			pod = "-n " + quoteShell(client.Namespace) + " " + pod
 		}
+		exec := "kubectl exec " + pod + " -c istio-proxy -- "
 		return Gap{Missing: "the sidecar's access log, clusters and sockets with inodes, and the pod's own conntrack (" + describePlace(client) + ")", Effect: effect,
-			Command: exec + "pilot-agent request GET clusters; " + exec + "ss -tanpie; kubectl logs " + client.Name + " -c istio-proxy"}
+			Command: exec + "pilot-agent request GET clusters; " + exec + "ss -tanpie; kubectl logs " + pod + " -c istio-proxy"}
 	case "cilium":
 		return Gap{Missing: "Cilium's connection table" + on, Effect: effect, Command: "kubectl -n kube-system exec CILIUM_POD_ON_THE_NODE -c cilium-agent -- cilium-dbg bpf ct list global"}
 	case "docker-swarm":

@@ -292,6 +292,11 @@ func (r *resolver) step(c *conn, cur record.Tuple, table []sighting) (step, bool
 	if group[0].weak {
 		c.weak = "the entry is in the table of " + nameOf(group[0].place) + ", and nothing ties the client to that host"
 	}
+	for _, t := range claims[0].ts {
+		if t.Proxied {
+			c.weak = "Cilium redirects it to a proxy on the node, which may lead it elsewhere"
+		}
+	}
 	r.complete(&s, claims[0])
 	s.mechanism = r.mechanism(s, cur)
 	return s, true, nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
@@ -232,9 +233,11 @@ func buildKey() string {
 func (a *app) options() render.Options {
 	o := render.Options{}
 	f, ok := a.stdout.(*os.File)
-	if ok {
-		st, err := f.Stat()
-		o.Terminal = err == nil && st.Mode()&os.ModeCharDevice != 0
+	if ok && term.IsTerminal(int(f.Fd())) {
+		o.Terminal = true
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil {
+			o.Width, o.Height = width, height
+		}
 	}
 	o.Color = o.Terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return o

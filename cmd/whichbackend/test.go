@@ -151,6 +151,15 @@ type junitFailure struct {
 	Text    string `xml:",chardata"`
 }
 
+// cleanLines joins texts into lines, none of which can bring its own.
+func cleanLines(list []string) string {
+	var b strings.Builder
+	for _, s := range list {
+		b.WriteString(render.Clean(s) + "\n")
+	}
+	return b.String()
+}
+
 // writeJUnit writes the results for CI systems.
 func writeJUnit(file string, all []expect.Result) error {
 	s := junitSuite{Name: "whichbackend test", Tests: len(all)}
@@ -158,7 +167,7 @@ func writeJUnit(file string, all []expect.Result) error {
 		c := junitCase{Class: render.Clean(r.File), Name: render.Clean(r.Question.Title())}
 		if !r.OK() {
 			s.Failures++
-			c.Failure = &junitFailure{Message: render.Clean(r.Why[0]), Text: strings.Join(r.Why, "\n")}
+			c.Failure = &junitFailure{Message: render.Clean(r.Why[0]), Text: cleanLines(r.Why)}
 		}
 		s.Cases = append(s.Cases, c)
 	}
