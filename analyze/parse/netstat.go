@@ -105,9 +105,9 @@ func (r *netstatReader) line(b []byte) {
 	case len(f) > 1 && bytes.IndexByte(f[0], 'x') < 0 && netstatRow(t):
 		r.row(f)
 	case len(f) > 5 && netstatRow(bytes.Join(f[1:], []byte(" "))):
-		r.row(f[1:]) // BSD netstat -A begins with a pointer
+		r.withPointer(f[1:]) // BSD netstat -A begins with a pointer
 	case len(f) > 6 && netstatRow(bytes.Join(f[2:], []byte(" "))):
-		r.row(f[2:]) // macOS puts a flow hash behind it
+		r.withPointer(f[2:]) // macOS puts a flow hash behind it
 	case bytes.HasPrefix(t, []byte("Socket ")) && bytes.Contains(t, []byte(" Proto Recv-Q")):
 		r.header = true
 		r.out.Understood()
@@ -124,9 +124,6 @@ func (r *netstatReader) heading(t []byte) bool {
 		r.header = !r.skip
 		r.inode = bytes.Contains(t, []byte("Inode"))
 		r.program = bytes.Contains(t, []byte("PID/"))
-		if bytes.Contains(t, []byte("PID/Program name")) {
-			r.out.Tool("netstat")
-		}
 	case bytes.HasPrefix(t, []byte("Active UNIX")), bytes.HasPrefix(t, []byte("Active Bluetooth")), bytes.HasPrefix(t, []byte("Active IPX")),
 		bytes.HasPrefix(t, []byte("Active LOCAL")), bytes.HasPrefix(t, []byte("Active X.25")), bytes.HasPrefix(t, []byte("Kernel I")):
 		r.skip = true
@@ -137,6 +134,16 @@ func (r *netstatReader) heading(t []byte) bool {
 	}
 	r.out.Understood()
 	return true
+}
+
+// withPointer reads a row of BSD's netstat -A, whose columns are so narrow
+// that they cut addresses of 18 characters and more, the port included.
+func (r *netstatReader) withPointer(f [][]byte) {
+	if len(f[3]) >= 18 || len(f[4]) >= 18 {
+		r.out.Problem("the columns of netstat -A cut long addresses; record it without -A")
+		return
+	}
+	r.row(f)
 }
 
 // row reads a row of net-tools, busybox or BSD.
