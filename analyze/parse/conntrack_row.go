@@ -282,7 +282,7 @@ func (r *conntrackRow) pair(key, value []byte) string {
 func (r *conntrackRow) tuple() *conntrackTuple { return &r.tuples[max(r.n, 1)-1] }
 
 func (r *conntrackRow) address(to *netip.Addr, b []byte) string {
-	a, ok := conntrackAddress(b)
+	a, ok := plainAddress(b)
 	if !ok {
 		return "no address after src= or dst="
 	}

@@ -11,7 +11,7 @@ import "bytes"
 // make no record.
 
 func envoyListenersHead(b []byte) bool {
-	if len(b) < 10 || len(b) > 1000 || bytes.IndexByte(b, ':') <= 0 || bytes.IndexAny(b, " \t{\"=") >= 0 {
+	if len(b) < 10 || len(b) > 1000 || bytes.IndexByte(b, ':') <= 0 || bytes.ContainsAny(b, " \t{\"=") {
 		return false
 	}
 	i := bytes.Index(b, []byte("::["))

@@ -66,7 +66,7 @@ func envoyMetricRow(b []byte) bool {
 	if open := bytes.IndexByte(name, '{'); open >= 0 {
 		name = name[:open]
 	}
-	if len(name) == 0 || bytes.IndexAny(name, " \t") >= 0 {
+	if len(name) == 0 || bytes.ContainsAny(name, " \t") {
 		return false
 	}
 	c := b[i+1]

@@ -37,9 +37,7 @@ func istioLogBody(b, buf []byte) []byte {
 		}
 		rest := bytes.TrimLeft(b[n:], " ")
 		for _, p := range [][]byte{[]byte("stdout F "), []byte("stderr F "), []byte("stdout P "), []byte("stderr P ")} {
-			if bytes.HasPrefix(rest, p) {
-				rest = rest[len(p):]
-			}
+			rest = bytes.TrimPrefix(rest, p)
 		}
 		if len(rest) < 3 || !(rest[0] == '[' && rest[1] == '2' || rest[0] == '{' || rest[0] == '"' || istioTimestamp(rest) > 0) {
 			break

@@ -50,7 +50,7 @@ func netstatRow(b []byte) bool {
 	if len(f) < 5 || !socketDigits(f[1]) || !socketDigits(f[2]) {
 		return false
 	}
-	return bytes.IndexByte(f[3], '=') < 0 && (bytes.IndexByte(f[3], ':') >= 0 || bytes.IndexByte(f[3], '.') > 0) && bytes.IndexAny(f[4], ":.*") >= 0
+	return bytes.IndexByte(f[3], '=') < 0 && (bytes.IndexByte(f[3], ':') >= 0 || bytes.IndexByte(f[3], '.') > 0) && bytes.ContainsAny(f[4], ":.*")
 }
 
 // netstatFields splits the first words of a line, as many as buf has room for.

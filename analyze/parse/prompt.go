@@ -35,7 +35,7 @@ func parsePrompt(b []byte) (prompt, bool) {
 			return ranOn("", m[1]), true
 		}
 	}
-	if bytes.IndexAny(b[:min(len(b), 120)], "#$%>+") < 0 {
+	if !bytes.ContainsAny(b[:min(len(b), 120)], "#$%>+") {
 		return prompt{}, false
 	}
 	c := b[0]

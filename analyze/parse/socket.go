@@ -51,34 +51,8 @@ func socketEnd(b []byte) (a netip.AddrPort, device string, ok bool) {
 	if len(host) == 1 && host[0] == '*' || len(host) == 0 {
 		return netip.AddrPortFrom(netip.IPv6Unspecified(), p), device, true
 	}
-	ip, ok := socketIPv4(host)
-	if !ok {
-		ip, ok = address(host)
-	}
+	ip, ok := plainAddress(host)
 	return netip.AddrPortFrom(ip, p), device, ok
-}
-
-// socketIPv4 reads a dotted quad without allocating.
-func socketIPv4(b []byte) (netip.Addr, bool) {
-	var q [4]byte
-	n, v, digits := 0, 0, 0
-	for _, c := range b {
-		switch {
-		case c >= '0' && c <= '9' && digits < 3:
-			v = v*10 + int(c-'0')
-			digits++
-		case c == '.' && digits > 0 && n < 3 && v < 256:
-			q[n] = byte(v)
-			n, v, digits = n+1, 0, 0
-		default:
-			return netip.Addr{}, false
-		}
-	}
-	if n != 3 || digits == 0 || v > 255 {
-		return netip.Addr{}, false
-	}
-	q[3] = byte(v)
-	return netip.AddrFrom4(q), true
 }
 
 // socketProtocol reads the first column: tcp, tcp6, tcp4, tcp46, udp ..., in

@@ -53,22 +53,6 @@ func port(b []byte) (uint16, bool) {
 	return uint16(n), ok && n <= math.MaxUint16
 }
 
-// address reads an IP address. An IPv4-mapped one is unmapped; brackets and a
-// zone (%eth0) are taken off.
-func address(b []byte) (netip.Addr, bool) {
-	if n := len(b); n > 1 && b[0] == '[' && b[n-1] == ']' {
-		b = b[1 : n-1]
-	}
-	if i := bytes.IndexByte(b, '%'); i >= 0 {
-		b = b[:i]
-	}
-	if len(b) < 2 || len(b) > 45 {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(string(b))
-	return a.Unmap(), err == nil
-}
-
 // addressPort reads address:port, [v6]:port or v6:port (the port is what
 // follows the last colon). The port may be *, read as 0.
 func addressPort(b []byte) (netip.AddrPort, bool) {

@@ -44,7 +44,6 @@ type Case struct {
 	world *world
 	found []*conn
 	r     *resolver
-	built []Connection
 }
 
 // View is what of a case is looked at.

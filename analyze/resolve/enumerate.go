@@ -10,7 +10,6 @@ import (
 // resolver finds and follows the connections of one case.
 type resolver struct {
 	*world
-	sockets     []record.Socket
 	byPlace     map[*place][]record.Socket
 	used        map[record.Pos]bool // translations that some path explains
 	usedSockets map[socketKey]bool
