@@ -30,6 +30,8 @@ type conn struct {
 	choices         choices
 	requests        []record.Translation // rows of an HTTP proxy's log
 	captured        int                  // number of the step into a proxy beside the client, from 1
+	arrived         int                  // number of the step into a proxy beside the backend, from 1
+	arrivals        []sighting           // rows of a log beside the backend that saw the last tuple
 	note            string               // what the reason adds
 	lost            string               // why a translation's backend is not known
 	verdict         Verdict
@@ -89,6 +91,11 @@ func (r *resolver) follow(c *conn) error {
 			c.final = cur
 			return err
 		}
+		if !ok || s.place != c.place {
+			if x, taken := r.acceptedBeside(c, cur); taken {
+				s, ok = x, true
+			}
+		}
 		if !ok && len(logs) > 0 {
 			s, ok = r.logStep(c, cur, logs)
 		}
@@ -99,7 +106,11 @@ func (r *resolver) follow(c *conn) error {
 		if p := r.capture(c, s, cur); p != notCaptured {
 			c.steps = append(c.steps, s)
 			if p == capturedAtServer {
+				c.arrived = len(c.steps)
 				break
+			}
+			if k, ok := r.acceptedAs(s.place, s.after.Destination, cur.Source); ok {
+				c.steps[len(c.steps)-1].socket = k.Pos
 			}
 			c.captured = len(c.steps)
 			next, ok, err := r.throughProxy(c, cur, s, logs)
@@ -124,6 +135,7 @@ func (r *resolver) follow(c *conn) error {
 // reachable finds the entries for a tuple in the tables that its packets pass,
 // in the order of the way; logs of proxies apart.
 func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs []sighting, err error) {
+	c.arrivals = nil
 	list, err := r.from(cur.Source)
 	if err != nil {
 		return nil, nil, err
@@ -145,6 +157,8 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 		case record.ViaAccessLog, record.ViaZtunnel, record.ViaZtunnelLog:
 			if !t.Ingress {
 				logs = append(logs, s)
+			} else if order == endPlace || order == ownPlace || order == holderPlace {
+				c.arrivals = append(c.arrivals, s)
 			}
 		default:
 			table = append(table, s)
@@ -572,7 +586,7 @@ func (r *resolver) confirm(c *conn) error {
 	places := map[*place]bool{}
 	for _, k := range sockets {
 		p := r.placeOf[k.Section]
-		if k.Protocol != c.protocol || k.Local != c.final.Destination || p == nil || !r.current[k.Section] || k.State == "LISTEN" {
+		if k.Protocol != c.protocol || k.Local != c.final.Destination && !(k.Local.Addr() == c.final.Destination.Addr() && r.inboundPort(p, k.Local.Port())) || p == nil || !r.current[k.Section] || k.State == "LISTEN" {
 			continue
 		}
 		if c.final.Destination.Addr().IsLoopback() && c.place != nil && p != c.place {

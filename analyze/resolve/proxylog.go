@@ -4,49 +4,86 @@ import (
 	"fmt"
 	"net/netip"
 	"sort"
+	"strings"
 
 	"whichbackend/analyze/record"
 )
 
+// ofThis drops the rows of earlier connections of the same addresses: of one
+// that is open, the proxy's upstream connection must be there, where its
+// sockets are listed. Rows of requests are kept: their upstream connections
+// come and go.
+func (r *resolver) ofThis(c *conn, l legs, logs []sighting) []sighting {
+	if c.state != "ESTABLISHED" || !l.whole {
+		return logs
+	}
+	live := map[record.Tuple]bool{}
+	for _, u := range append(append([]upstream{}, l.ups...), l.strays...) {
+		live[record.Tuple{Source: u.local, Destination: u.remote}] = true
+	}
+	var out []sighting
+	for _, s := range logs {
+		if s.t.Via != record.ViaAccessLog || s.t.Request || live[s.t.After] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// unserved tells whether a row names no host, or one that did not serve: the
+// proxy could not connect to it.
+func unserved(t record.Translation) bool {
+	if !t.After.Destination.IsValid() {
+		return true
+	}
+	if t.Via == record.ViaZtunnelLog {
+		return t.Flags != "" && t.Bytes == 0
+	}
+	for _, f := range strings.Split(t.Flags, ",") {
+		if f == "UF" || f == "URX" && !t.Request {
+			return true
+		}
+	}
+	return false
+}
+
 // logStep makes a step of what a proxy's own table or log says of a tuple.
 func (r *resolver) logStep(c *conn, cur record.Tuple, logs []sighting) (step, bool) {
 	first := logs[0]
-	var rows []record.Translation
+	var rows, served []record.Translation
 	for _, l := range logs {
-		if l.place == first.place {
-			rows = append(rows, l.t)
+		if l.place != first.place {
+			continue
+		}
+		rows = append(rows, l.t)
+		if !unserved(l.t) {
+			served = append(served, l.t)
+		}
+		if l.t.Request {
+			c.requests = append(c.requests, l.t)
 		}
 	}
-	s := step{via: first.t.Via, place: first.place, before: cur, state: first.t.State}
-	byHost := map[netip.AddrPort]record.Translation{}
-	for _, t := range rows {
-		if t.Request {
-			c.requests = append(c.requests, t)
-		}
-		if t.After.Destination.IsValid() {
-			byHost[t.After.Destination] = t
-		}
-	}
-	s.ts = rows[:1]
-	s.after = rows[0].After
+	s := step{via: first.t.Via, place: first.place, before: cur, state: first.t.State, ts: rows[:1], after: rows[0].After}
 	s.mechanism = r.mechanism(s, cur)
+	hosts := map[netip.AddrPort]bool{}
+	for _, t := range served {
+		hosts[t.After.Destination] = true
+	}
 	switch {
-	case len(byHost) == 1:
-		for _, t := range byHost {
-			s.ts, s.after = []record.Translation{t}, t.After
-		}
-		if !r.oneUpstream(rows) {
+	case len(hosts) == 0:
+		r.noUpstream(c, rows)
+		s.ts, s.after = rows[len(rows)-1:], record.Tuple{}
+	case len(hosts) == 1:
+		s.ts, s.after = served[:1], served[0].After
+		if !r.oneUpstream(served) {
 			s.after.Source = netip.AddrPort{}
 		}
-	case len(byHost) == 0:
-		r.noUpstream(c, rows)
-		s.after = record.Tuple{Destination: netip.AddrPort{}}
 	case len(c.requests) > 0:
-		r.manyRequests(c, rows)
-		s.ts, s.after = rows, record.Tuple{}
+		r.manyRequests(c, served)
+		s.ts, s.after = served, record.Tuple{}
 	default:
-		r.manyRows(c, rows)
-		s.ts, s.after = rows, record.Tuple{}
+		r.manyRows(c, served)
+		s.ts, s.after = served, record.Tuple{}
 	}
 	return s, true
 }
@@ -64,16 +101,22 @@ func (r *resolver) oneUpstream(rows []record.Translation) bool {
 // noUpstream judges rows in which the proxy reached no upstream host.
 func (r *resolver) noUpstream(c *conn, rows []record.Translation) {
 	t := rows[len(rows)-1]
-	if t.Via != record.ViaAccessLog {
+	if t.Via != record.ViaAccessLog && !t.After.Destination.IsValid() && t.Flags == "" {
 		c.lost = "the proxy's table names the next hop " + t.Tunnel.String() + " (" + orElse(t.Peer, "a waypoint or gateway") + "), not the backend behind it"
 		return
 	}
 	why := "the proxy's log shows no upstream host"
-	if t.Flags != "" {
-		why += ", response flags " + t.Flags
-	}
-	if t.Cluster == "BlackHoleCluster" {
+	switch {
+	case t.Cluster == "BlackHoleCluster":
 		why = "the proxy sent it to BlackHoleCluster: no cluster serves this address"
+	case t.After.Destination.IsValid():
+		why = "the proxy's log shows that it could not connect to " + t.After.Destination.String()
+	}
+	switch {
+	case t.Via == record.ViaZtunnelLog:
+		why += " (" + t.Flags + ")"
+	case t.Flags != "":
+		why += ", response flags " + t.Flags
 	}
 	c.verdict, c.reason = None, why
 }

@@ -17,6 +17,7 @@ func (r *resolver) resolve(c *conn) error {
 	if err := r.acceptedByProxy(c); err != nil {
 		return err
 	}
+	r.noteLegs(c)
 	switch {
 	case c.verdict != "":
 	case c.conflict != nil:
@@ -67,6 +68,9 @@ func (r *resolver) leftInProxy(c *conn) {
 // translated answers for a connection that a table leads to a backend.
 func (r *resolver) translated(c *conn) {
 	last := c.steps[len(c.steps)-1]
+	if c.arrived > 1 {
+		last = c.steps[c.arrived-2] // the one that names the backend
+	}
 	host := hostOf(last.place)
 	if why := r.notABackend(c, host); why != "" {
 		set := r.chooseAny(c.final.Destination, c.protocol, host)
@@ -91,6 +95,8 @@ func (r *resolver) translated(c *conn) {
 	names := nameOf(last.place) + " " + viaWord(last.via)
 	witness := r.witness(c, last)
 	switch {
+	case c.arrived == 1:
+		r.arrivedOnly(c)
 	case c.deduced:
 		c.verdict, c.reason = Deduced, c.note
 		if witness != "" {
@@ -205,7 +211,17 @@ func (r *resolver) servedPort(c *conn) netip.AddrPort {
 // witness names an independent artifact that agrees with the end of the path.
 func (r *resolver) witness(c *conn, last step) string {
 	if len(c.servers) > 0 {
+		if k := c.servers[0]; k.Local != c.final.Destination {
+			return "the proxy beside the backend accepted it"
+		}
 		return "the server's own socket agrees"
+	}
+	if c.arrived > 1 {
+		return "the table of " + nameOf(c.steps[c.arrived-1].place) + " shows it arrive"
+	}
+	for _, s := range c.arrivals {
+		c.witnesses = []sighting{s}
+		return "the log of the proxy beside the backend (" + nameOf(s.place) + ") shows it arrive"
 	}
 	for _, s := range c.through {
 		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
@@ -306,6 +322,12 @@ func (r *resolver) directUnconfirmed(c *conn) {
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
 	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
+	case len(c.arrivals) > 0:
+		c.verdict, c.reason = Observed, "the client dialled the backend itself: the log of the proxy beside it ("+nameOf(c.arrivals[0].place)+") shows it arrive"
+		if len(c.sockets) > 0 {
+			c.verdict, c.reason = Proven, c.reason+"; the client's own socket agrees"
+		}
+		c.witnesses = c.arrivals[:1]
 	case workload && !r.sidecar(c):
 		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
 	case c.state == "SYN_SENT":
@@ -348,7 +370,11 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 	}
 	if r.sidecar(c) {
 		set := r.proxyChoices(c.place, c.service, c)
+		set.mech = r.captureMechanism(c.place)
 		c.choices = set
+		if set.http {
+			c.requests = append(c.requests, record.Translation{})
+		}
 		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
 		return
 	}

@@ -427,6 +427,7 @@ func (w *world) nameByAddress() error {
 			}
 		}
 	}
+	w.addressByName()
 	for _, p := range w.places {
 		kind := ""
 		switch p.kind {
@@ -456,6 +457,23 @@ func (w *world) nameByAddress() error {
 		}
 	}
 	return nil
+}
+
+// addressByName gives a pod whose own listings show none of its addresses
+// those that other listings give it.
+func (w *world) addressByName() {
+	for _, p := range w.places {
+		if p.kind != record.ScopePod || len(p.addrs) > 0 {
+			continue
+		}
+		for a, list := range w.owners {
+			for _, o := range list {
+				if o.kind == "pod" && o.name == p.name && o.namespace == p.namespace && sameHost(o.host, p.host) && !o.finished {
+					p.addrs[a] = true
+				}
+			}
+		}
+	}
 }
 
 // rename makes a place known by process the place of the workload that turned
