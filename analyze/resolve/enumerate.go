@@ -242,6 +242,11 @@ func (r *resolver) fromTables() ([]*conn, error) {
 		if t.After != t.Before {
 			after[t.After] = true
 		}
+		if t.Via == record.ViaZtunnelLog && !t.Ingress && !t.Before.Destination.IsValid() && t.After.Destination.IsValid() {
+			if !r.used[t.Pos] {
+				t.Before.Destination = r.dialledBy(*t)
+			}
+		}
 		if !r.used[t.Pos] && t.Before.Source.IsValid() && t.Before.Destination.IsValid() && t.Before.Source.Port() != 0 && !t.Loopback && t.Event != "DESTROY" {
 			left = append(left, *t)
 		}

@@ -82,7 +82,7 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 			mech = "cilium"
 		}
 	}
-	if c.captured > 0 || r.sidecar(c) {
+	if c.captured > 0 || r.mayBeTaken(c) {
 		mech = "istio"
 	}
 	host := c.host

@@ -84,10 +84,34 @@ func (r *resolver) withoutLegs(list []*conn) []*conn {
 	return out
 }
 
+// arrive makes a step of the log of the proxy beside the backend, where its
+// table does not show that it took the connection.
+func (r *resolver) arrive(c *conn, cur record.Tuple) {
+	if c.arrived > 0 || len(c.arrivals) == 0 {
+		return
+	}
+	var rows []record.Translation
+	for _, a := range c.arrivals {
+		if a.place == c.arrivals[0].place && !unserved(a.t) {
+			rows = append(rows, a.t)
+		}
+	}
+	s := step{via: record.ViaAccessLog, place: c.arrivals[0].place, before: cur, after: cur, ts: rows}
+	if len(rows) == 0 {
+		t := c.arrivals[0].t
+		s.ts = []record.Translation{t}
+		c.verdict, c.reason = None, "the proxy beside the backend took it and could not connect to its workload, response flags "+t.Flags
+	}
+	s.ts = s.ts[:1]
+	s.mechanism = r.meshName(s.ts[0].Cluster)
+	c.steps = append(c.steps, s)
+	c.arrived = len(c.steps)
+}
+
 // arrivedOnly answers for a connection that nothing rewrote before the proxy
 // beside the backend took it.
 func (r *resolver) arrivedOnly(c *conn) {
-	c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+nameOf(c.steps[0].place)+" shows it arrive at the proxy beside the backend"
+	c.verdict, c.reason = Observed, "the client dialled the backend itself: the "+viaWord(c.steps[0].via)+" of "+nameOf(c.steps[0].place)+" shows it arrive at the proxy beside the backend"
 	switch {
 	case len(c.servers) > 0:
 		c.verdict, c.reason = Proven, c.reason+"; that proxy's socket agrees"

@@ -129,6 +129,7 @@ func (r *resolver) follow(c *conn) error {
 		cur = s.after
 	}
 	c.final = cur
+	r.arrive(c, cur)
 	return r.confirm(c)
 }
 
@@ -145,10 +146,15 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 			continue
 		}
 		p := r.placeOf[t.Section]
-		if p == nil || !r.current[t.Section] {
+		if !r.current[t.Section] || p == nil && !ofZtunnel(t) {
 			continue
 		}
-		order, weak, ok := r.order(c, cur, at, p)
+		order, weak, ok := ownPlace, false, false
+		if ofZtunnel(t) {
+			ok = sameHost(hostOf(p), c.host) && r.ofService(t, cur.Destination)
+		} else {
+			order, weak, ok = r.order(c, cur, at, p)
+		}
 		if !ok {
 			continue
 		}
@@ -157,7 +163,7 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 		case record.ViaAccessLog, record.ViaZtunnel, record.ViaZtunnelLog:
 			if !t.Ingress {
 				logs = append(logs, s)
-			} else if order == endPlace || order == ownPlace || order == holderPlace {
+			} else if t.Via == record.ViaAccessLog && (order == endPlace || order == ownPlace || order == holderPlace) {
 				c.arrivals = append(c.arrivals, s)
 			}
 		default:

@@ -86,6 +86,23 @@ func (w *world) runsSwarm() bool {
 	return false
 }
 
+// mayBeTaken tells whether a proxy beside the client may have taken the
+// connection: not its own, and not one that the client's own table saw pass
+// unchanged.
+func (r *resolver) mayBeTaken(c *conn) bool {
+	for _, k := range c.sockets {
+		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") {
+			return false
+		}
+	}
+	for _, s := range c.through {
+		if s.place == c.place && s.place.workload() && s.t.Via == record.ViaConntrack && s.t.Before == s.t.After {
+			return false
+		}
+	}
+	return r.sidecar(c)
+}
+
 // capture tells whether a step leads into a proxy in the namespace where it
 // happened, rather than to another address.
 func (r *resolver) capture(c *conn, s step, cur record.Tuple) capturedAt {
@@ -124,6 +141,7 @@ func (r *resolver) throughProxy(c *conn, cur record.Tuple, s step, logs []sighti
 	}
 	if logs = r.ofThis(c, l, logs); len(logs) > 0 {
 		next, ok := r.logStep(c, cur, logs)
+		r.ownLeg(c, cur, l, &next)
 		return next, ok, nil
 	}
 	u, why, err := r.oneOf(c, cur, s, set, l)
@@ -145,7 +163,12 @@ func (r *resolver) throughProxy(c *conn, cur record.Tuple, s step, logs []sighti
 func (r *resolver) remain(c *conn, cur record.Tuple, set choices, l legs) {
 	hosts := byHost(l.ups)
 	switch {
+	case l.tunnels > 0:
+		c.between = set.list
 	case len(hosts) > 1 || len(hosts) == 1 && !set.http && len(l.strays) == 0:
+		if set.tcp && len(l.ups) < l.clients {
+			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", l.clients, len(l.ups))
+		}
 		c.between = r.narrow(set, hosts, cur)
 	case len(hosts) == 1 || len(l.strays) > 0:
 		c.between = append(r.connected(set, hosts), strays(l.strays)...)
@@ -170,7 +193,7 @@ func byHost(ups []upstream) map[netip.AddrPort][]upstream {
 // proxy that looks into HTTP may send each request elsewhere, one that passes
 // TCP through has an upstream connection for each that it took.
 func (r *resolver) oneOf(c *conn, cur record.Tuple, s step, set choices, l legs) (*upstream, string, error) {
-	if len(l.ups) == 0 {
+	if len(l.ups) == 0 || l.tunnels > 0 {
 		return nil, "", nil
 	}
 	if !set.http {

@@ -55,9 +55,10 @@ func (r *resolver) logStep(c *conn, cur record.Tuple, logs []sighting) (step, bo
 		if l.place != first.place {
 			continue
 		}
-		rows = append(rows, l.t)
-		if !unserved(l.t) {
-			served = append(served, l.t)
+		t := r.endOfTunnel(c, cur, l.t)
+		rows = append(rows, t)
+		if !unserved(t) {
+			served = append(served, t)
 		}
 		if l.t.Request {
 			c.requests = append(c.requests, l.t)

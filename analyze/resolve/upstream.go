@@ -33,10 +33,15 @@ type legs struct {
 	// clients counts the connections that the proxy took and may lead to the
 	// same hosts, the one that is asked about among them.
 	clients int
+	// tunnels counts connections to other proxies that may carry many.
+	tunnels int
 	// whole: the listing shows the proxy's own sockets, so that one that is
 	// not in it was not there.
 	whole bool
 }
+
+// tunnelPort is where ztunnels, waypoints and gateways take tunnels (HBONE).
+const tunnelPort = 15008
 
 // controlPorts are those of Istio's control plane and of its agents: what a
 // proxy or its agent holds there carries nobody's connection.
@@ -65,10 +70,17 @@ func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (l 
 	if err := r.tableLegs(c, s.place, want, taken, found); err != nil {
 		return l, err
 	}
+	dialled := map[netip.AddrPort]bool{}
+	for _, dst := range taken {
+		dialled[dst] = true
+	}
 	for _, u := range found {
 		switch {
 		case want[u.remote]:
 			l.ups = append(l.ups, *u)
+		case u.remote.Port() == tunnelPort:
+			l.tunnels++
+		case dialled[u.remote]: // passed through, for whoever dialled that
 		case !controlPorts[u.remote.Port()] && !r.otherCluster(s.place, u.remote):
 			l.strays = append(l.strays, *u)
 		}

@@ -62,7 +62,11 @@ func (r *resolver) leftInProxy(c *conn) {
 	if c.choices.http {
 		c.requests = append(c.requests, record.Translation{})
 	}
-	r.setCandidates(c, c.between, "the proxy beside the client took it ("+c.steps[c.captured-1].after.Destination.String()+"), and no log or table names where it went on")
+	why := "the proxy beside the client took it (" + c.steps[c.captured-1].after.Destination.String() + "), and no log or table names where it went on"
+	if c.note != "" {
+		why += "; " + c.note
+	}
+	r.setCandidates(c, c.between, why)
 }
 
 // translated answers for a connection that a table leads to a backend.
@@ -93,6 +97,9 @@ func (r *resolver) translated(c *conn) {
 		return
 	}
 	names := nameOf(last.place) + " " + viaWord(last.via)
+	if last.place == nil {
+		names = viaWord(last.via)
+	}
 	witness := r.witness(c, last)
 	switch {
 	case c.arrived == 1:
@@ -217,11 +224,8 @@ func (r *resolver) witness(c *conn, last step) string {
 		return "the server's own socket agrees"
 	}
 	if c.arrived > 1 {
-		return "the table of " + nameOf(c.steps[c.arrived-1].place) + " shows it arrive"
-	}
-	for _, s := range c.arrivals {
-		c.witnesses = []sighting{s}
-		return "the log of the proxy beside the backend (" + nameOf(s.place) + ") shows it arrive"
+		s := c.steps[c.arrived-1]
+		return "the " + viaWord(s.via) + " of " + nameOf(s.place) + " shows it arrive"
 	}
 	for _, s := range c.through {
 		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
@@ -322,13 +326,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
 	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
-	case len(c.arrivals) > 0:
-		c.verdict, c.reason = Observed, "the client dialled the backend itself: the log of the proxy beside it ("+nameOf(c.arrivals[0].place)+") shows it arrive"
-		if len(c.sockets) > 0 {
-			c.verdict, c.reason = Proven, c.reason+"; the client's own socket agrees"
-		}
-		c.witnesses = c.arrivals[:1]
-	case workload && !r.sidecar(c):
+	case workload && !r.mayBeTaken(c):
 		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
 	case c.state == "SYN_SENT":
 		c.direct = false
@@ -368,7 +366,7 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 			return
 		}
 	}
-	if r.sidecar(c) {
+	if r.mayBeTaken(c) {
 		set := r.proxyChoices(c.place, c.service, c)
 		set.mech = r.captureMechanism(c.place)
 		c.choices = set
