@@ -208,7 +208,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		}
 		out = append(out, c)
 	}
-	fromTables, err := r.fromTables()
+	fromTables, err := r.fromTables(out)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func stateOf(list []record.Socket) string {
 
 // fromTables resolves the connections that only tables know: entries that no
 // path has explained and that are not themselves what another entry leads to.
-func (r *resolver) fromTables() ([]*conn, error) {
+func (r *resolver) fromTables(known []*conn) ([]*conn, error) {
 	var left []record.Translation
 	after := map[record.Tuple]bool{}
 	err := r.st.Translations(func(t *record.Translation) error {
@@ -264,6 +264,12 @@ func (r *resolver) fromTables() ([]*conn, error) {
 	var out []*conn
 	for _, t := range left {
 		if r.used[t.Pos] {
+			continue
+		}
+		if ofZtunnel(t) && t.Ingress {
+			if !r.sent(known, t) && !r.sent(out, t) {
+				out = append(out, r.throughTunnel(t))
+			}
 			continue
 		}
 		c := &conn{protocol: t.Protocol, client: t.Before.Source, service: t.Before.Destination, state: t.State}

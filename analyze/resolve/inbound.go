@@ -49,7 +49,12 @@ func (r *resolver) noteLegs(c *conn) {
 		s := c.steps[c.captured-1]
 		r.useSocket(s.place, c.protocol, s.after.Destination, s.before.Source)
 	}
-	for _, s := range c.steps {
+	for i := range c.steps {
+		s := c.steps[i]
+		if k, ok := r.acceptedAs(s.place, s.before.Destination, s.before.Source); ok && s.via == record.ViaAccessLog {
+			r.useSocket(s.place, c.protocol, k.Local, k.Remote)
+			c.steps[i].socket = k.Pos
+		}
 		if s.place == nil || s.via != viaUpstream && s.via != record.ViaAccessLog {
 			continue
 		}
@@ -76,6 +81,9 @@ func (r *resolver) noteLegs(c *conn) {
 func (r *resolver) withoutLegs(list []*conn) []*conn {
 	var out []*conn
 	for _, c := range list {
+		if c.place != nil && len(c.sockets) > 0 && r.borrowed(c.place, c.client.Addr()) && c.place.addrs[c.service.Addr()] {
+			continue // a transparent proxy's, to its own workload
+		}
 		if r.legs[socketKey{c.place, c.protocol, c.client, c.service}] || fromProxy(c.client.Addr()) && r.inbound[c.place] {
 			continue
 		}
@@ -111,7 +119,10 @@ func (r *resolver) arrive(c *conn, cur record.Tuple) {
 // arrivedOnly answers for a connection that nothing rewrote before the proxy
 // beside the backend took it.
 func (r *resolver) arrivedOnly(c *conn) {
-	c.verdict, c.reason = Observed, "the client dialled the backend itself: the "+viaWord(c.steps[0].via)+" of "+nameOf(c.steps[0].place)+" shows it arrive at the proxy beside the backend"
+	c.verdict, c.reason = Observed, "the "+viaWord(c.steps[0].via)+" of "+nameOf(c.steps[0].place)+" shows it arrive at the proxy beside the backend"
+	if len(c.sockets) > 0 || len(c.through) > 0 {
+		c.reason = "the client dialled the backend itself: " + c.reason
+	}
 	switch {
 	case len(c.servers) > 0:
 		c.verdict, c.reason = Proven, c.reason+"; that proxy's socket agrees"

@@ -517,6 +517,9 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 	case record.ViaZtunnel, record.ViaZtunnelLog:
 		return "istio"
 	case record.ViaAccessLog:
+		if s.ts[0].Cluster == "" {
+			return r.captureMechanism(s.place)
+		}
 		return r.meshName(s.ts[0].Cluster)
 	case record.ViaCapture:
 		return "netfilter"

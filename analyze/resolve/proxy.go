@@ -86,12 +86,29 @@ func (w *world) runsSwarm() bool {
 	return false
 }
 
+// carriesOn tells whether an Envoy with a listener of its own is behind an
+// address: a gateway.
+func (r *resolver) carriesOn(dst netip.AddrPort) bool {
+	for _, p := range r.holders(dst.Addr(), "") {
+		if !p.workload() {
+			continue
+		}
+		for _, s := range r.services {
+			if s.place == p && s.Source == record.FromEnvoyListener && s.Type != "inbound" && !strings.HasPrefix(s.Type, "virtual-") &&
+				s.Address.Port() == dst.Port() && (s.Address.Addr().IsUnspecified() || s.Address == dst) && len(p.listeners[listenKey{record.TCP, dst.Port()}]) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // mayBeTaken tells whether a proxy beside the client may have taken the
 // connection: not its own, and not one that the client's own table saw pass
 // unchanged.
 func (r *resolver) mayBeTaken(c *conn) bool {
 	for _, k := range c.sockets {
-		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") {
+		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") || strings.HasPrefix(k.Program, "consul-data") {
 			return false
 		}
 	}

@@ -116,6 +116,9 @@ func (r *resolver) translated(c *conn) {
 	default:
 		c.verdict, c.reason = Observed, names+" names it"
 	}
+	if r.carriesOn(dst) {
+		c.reason += "; it is a proxy itself, and carries on what it takes"
+	}
 	if c.protocol == record.UDP && last.unreplied {
 		c.reason += "; no answer was seen"
 	}

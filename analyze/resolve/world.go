@@ -406,11 +406,21 @@ func (w *world) readAddresses() error {
 		case k.State == "LISTEN" || k.Remote.Port() == 0:
 			key := listenKey{k.Protocol, k.Local.Port()}
 			p.listeners[key] = append(p.listeners[key], listener{k.Local.Addr(), k.Program, k.PID})
-		case k.Protocol == record.TCP:
+		case k.Protocol == record.TCP && !w.borrowed(p, k.Local.Addr()):
 			p.addrs[k.Local.Addr()] = true
 		}
 		return nil
 	})
+}
+
+// borrowed tells whether an address is another pod's: a transparent proxy
+// connects to its workload with the address of the client.
+func (w *world) borrowed(p *place, a netip.Addr) bool {
+	if p.kind != record.ScopePod {
+		return false
+	}
+	o := w.ownerAt(a, "")
+	return o != nil && o.kind == "pod" && (o.name != p.name || o.namespace != p.namespace && p.namespace != "")
 }
 
 // nameByAddress gives a place that is known only by process or number the

@@ -90,3 +90,33 @@ func (r *resolver) ownLeg(c *conn, cur record.Tuple, l legs, s *step) {
 	c.deduced, c.note = true, "ztunnel passes it through, and has one connection of its own to the address"
 	r.legs[socketKey{c.place, c.protocol, own[0].local, own[0].remote}] = true
 }
+
+// sent tells whether the client's side of what a ztunnel beside the backend
+// shows is known: a connection of the same pod that leads there. Which one
+// does not matter, a tunnel carries many.
+func (r *resolver) sent(list []*conn, t record.Translation) bool {
+	for _, c := range list {
+		if c.client.Addr() != t.Before.Source.Addr() {
+			continue
+		}
+		for _, s := range c.steps {
+			if s.after.Destination == t.After.Destination && len(s.ts) > 0 && ofZtunnel(s.ts[0]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// throughTunnel answers for what only the ztunnel beside the backend shows.
+func (r *resolver) throughTunnel(t record.Translation) *conn {
+	p := r.placeOf[t.Section]
+	c := &conn{protocol: t.Protocol, client: t.Before.Source, service: t.Before.Destination, verdict: Observed}
+	c.final = t.After
+	c.choices.mech = "istio"
+	c.steps = append(c.steps, step{mechanism: "istio", via: t.Via, place: p, before: t.Before, after: t.After, ts: []record.Translation{t}})
+	c.backends = []Backend{{Party: r.party(c.service, "")}}
+	c.reason = "the ztunnel beside the backend names it; the client's port is the tunnel's, and what the client dialled is not known"
+	c.gaps = append(c.gaps, Gap{Missing: "the connections of the ztunnel on the client's node", Effect: "the client's own port and the address that it dialled stay unknown", Command: "istioctl ztunnel-config connections --raw"})
+	return c
+}
