@@ -79,7 +79,7 @@ func (o *out) connectionMarkdown(n int, c *resolve.Connection) {
 		o.line("- ", md(notSeen(c)))
 	}
 	if c.Granularity == "request" {
-		o.line("- ", md(byRequest))
+		o.line("- ", md(byRequest(c)))
 	}
 	for _, b := range c.Backends {
 		s := "- backend " + md(party(b.Party))

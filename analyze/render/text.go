@@ -46,7 +46,7 @@ func (o *out) connection(c *resolve.Connection) {
 		o.line("  ", notSeen(c))
 	}
 	if c.Granularity == "request" {
-		o.line("  ", byRequest)
+		o.line("  ", byRequest(c))
 	}
 	o.backends(c)
 	for _, p := range c.MayHaveDialled {

@@ -240,7 +240,13 @@ func notSeen(c *resolve.Connection) string {
 }
 
 // byRequest says why a connection through an HTTP proxy may have several backends.
-const byRequest = "each request chooses its own backend; these are the ones that requests of this connection went to"
+func byRequest(c *resolve.Connection) string {
+	const text = "each request chooses its own backend"
+	if len(c.Backends) == 0 || !c.Settled() {
+		return text
+	}
+	return text + "; these are the ones that requests of this connection went to"
+}
 
 // coverageNote says that something was not understood, "" when nothing was.
 func coverageNote(c resolve.Coverage) string {

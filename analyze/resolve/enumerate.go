@@ -14,6 +14,10 @@ type resolver struct {
 	used        map[record.Pos]bool // translations that some path explains
 	usedSockets map[socketKey]bool
 	memo        map[netip.AddrPort][]record.Translation
+	chosen      map[choiceKey]choices // what proxies may choose
+	takenAt     map[takenKey]map[netip.AddrPort]netip.AddrPort
+	legs        map[socketKey]bool // connections of proxies that are part of other paths
+	inbound     map[*place]bool    // places whose proxy's inbound side some path explains
 	quoted      map[record.Pos]string
 	doc         struct { // the document that evidence was last quoted from
 		artifact, line int
@@ -30,7 +34,8 @@ type socketKey struct {
 
 func newResolver(w *world) *resolver {
 	return &resolver{world: w, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
-		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{}}
+		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
+		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]map[netip.AddrPort]netip.AddrPort{}, legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
 }
 
 func (r *resolver) use(p record.Pos) { r.used[p] = true }
@@ -203,7 +208,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		}
 		out = append(out, c)
 	}
-	fromTables, err := r.fromTables()
+	fromTables, err := r.fromTables(out)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +218,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 			out = append(out, r.serverOnly(g))
 		}
 	}
-	return out, nil
+	return r.withoutLegs(out), nil
 }
 
 func stateOf(list []record.Socket) string {
@@ -227,7 +232,7 @@ func stateOf(list []record.Socket) string {
 
 // fromTables resolves the connections that only tables know: entries that no
 // path has explained and that are not themselves what another entry leads to.
-func (r *resolver) fromTables() ([]*conn, error) {
+func (r *resolver) fromTables(known []*conn) ([]*conn, error) {
 	var left []record.Translation
 	after := map[record.Tuple]bool{}
 	err := r.st.Translations(func(t *record.Translation) error {
@@ -236,6 +241,11 @@ func (r *resolver) fromTables() ([]*conn, error) {
 		}
 		if t.After != t.Before {
 			after[t.After] = true
+		}
+		if t.Via == record.ViaZtunnelLog && !t.Ingress && !t.Before.Destination.IsValid() && t.After.Destination.IsValid() {
+			if !r.used[t.Pos] {
+				t.Before.Destination = r.dialledBy(*t)
+			}
 		}
 		if !r.used[t.Pos] && t.Before.Source.IsValid() && t.Before.Destination.IsValid() && t.Before.Source.Port() != 0 && !t.Loopback && t.Event != "DESTROY" {
 			left = append(left, *t)
@@ -254,6 +264,12 @@ func (r *resolver) fromTables() ([]*conn, error) {
 	var out []*conn
 	for _, t := range left {
 		if r.used[t.Pos] {
+			continue
+		}
+		if ofZtunnel(t) && t.Ingress {
+			if !r.sent(known, t) && !r.sent(out, t) {
+				out = append(out, r.throughTunnel(t))
+			}
 			continue
 		}
 		c := &conn{protocol: t.Protocol, client: t.Before.Source, service: t.Before.Destination, state: t.State}
@@ -342,6 +358,9 @@ func (r *resolver) serverOnly(g group) *conn {
 	c.verdict = Observed
 	c.reason = "the server's socket names its peer; nothing in the bundle shows the client's side, so what the client dialled is not known"
 	c.backends = []Backend{{Party: r.partyIn(c.service, g.key.place)}}
+	if r.inboundPort(g.key.place, c.service.Port()) {
+		r.inboundOnly(c, g)
+	}
 	c.gaps = append(c.gaps, Gap{Missing: "the client's side: sockets or connection tables of whoever holds " + c.client.Addr().String(),
 		Effect: "the address that the client dialled, and the client behind a rewritten source, stay unknown"})
 	return c

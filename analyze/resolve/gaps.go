@@ -10,6 +10,11 @@ import (
 // findGaps says what is missing for a better verdict, and the command that
 // would record it.
 func (r *resolver) findGaps(c *conn) {
+	if len(c.backends) == 1 && c.final.Destination.IsValid() && r.carriesOn(c.final.Destination) {
+		b := c.backends[0].Party
+		c.gaps = append(c.gaps, Gap{Missing: "the access log of the gateway (" + describePlace(b) + ")", Effect: "what the gateway leads it to is not known",
+			Command: "kubectl logs -n " + quoteShell(orElse(b.Namespace, "NAMESPACE")) + " " + quoteShell(orElse(b.Name, "GATEWAY_POD"))})
+	}
 	switch c.verdict {
 	case Observed, Deduced:
 		if len(c.backends) == 1 && len(c.servers) == 0 {
@@ -82,8 +87,8 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 			mech = "cilium"
 		}
 	}
-	if c.captured > 0 || r.sidecar(c) {
-		mech = "istio"
+	if c.captured > 0 || r.mayBeTaken(c) {
+		mech = r.captureMechanism(c.place)
 	}
 	host := c.host
 	on := ""
@@ -92,14 +97,7 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 	}
 	switch mech {
 	case "istio", "envoy":
-		client := r.clientParty(c)
-		pod := quoteShell(orElse(client.Name, "POD"))
-		if client.Namespace != "" {
-			pod = "-n " + quoteShell(client.Namespace) + " " + pod
-		}
-		exec := "kubectl exec " + pod + " -c istio-proxy -- "
-		return Gap{Missing: "the sidecar's access log, clusters and sockets with inodes, and the pod's own conntrack (" + describePlace(client) + ")", Effect: effect,
-			Command: exec + "pilot-agent request GET clusters; " + exec + "ss -tanpie; kubectl logs " + pod + " -c istio-proxy"}
+		return r.meshGap(c, mech, effect)
 	case "cilium":
 		return Gap{Missing: "Cilium's connection table" + on, Effect: effect, Command: "kubectl -n kube-system exec CILIUM_POD_ON_THE_NODE -c cilium-agent -- cilium-dbg bpf ct list global"}
 	case "docker-swarm":
@@ -116,6 +114,63 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 		missing += " while the connection is open (the recorded one has no entry for it)"
 	}
 	return Gap{Missing: missing, Effect: effect, Command: "conntrack -L"}
+}
+
+// meshGap names what of a mesh would show where the connection went: what was
+// not recorded of the proxy that took it.
+func (r *resolver) meshGap(c *conn, mech, effect string) Gap {
+	client := r.clientParty(c)
+	if n := len(c.steps); n > 0 && len(c.steps[n-1].ts) > 0 && ofZtunnel(c.steps[n-1].ts[0]) {
+		t := c.steps[n-1].ts[0]
+		namespace, name, _ := strings.Cut(t.Peer, "/")
+		return Gap{Missing: "the access log of the waypoint or gateway at " + t.Tunnel.Addr().String(), Effect: effect,
+			Command: "kubectl logs -n " + quoteShell(orElse(namespace, "NAMESPACE")) + " " + quoteShell(orElse(name, "WAYPOINT_POD"))}
+	}
+	if r.ambient(c) {
+		return Gap{Missing: "the connections of the ztunnel on the client's node (" + describePlace(client) + ")", Effect: effect, Command: "istioctl ztunnel-config connections --raw"}
+	}
+	pod := quoteShell(orElse(client.Name, "POD"))
+	if client.Namespace != "" {
+		pod = "-n " + quoteShell(client.Namespace) + " " + pod
+	}
+	exec, admin, logs := "kubectl exec "+pod+" -c istio-proxy -- ", "pilot-agent request GET 'config_dump?include_eds'", "kubectl logs "+pod+" -c istio-proxy"
+	if mech == "envoy" {
+		exec, admin, logs = "kubectl exec "+pod+" -- ", "curl -s 127.0.0.1:19000/config_dump?include_eds", "kubectl logs "+pod
+	}
+	has := map[string]bool{}
+	if c.place != nil {
+		has = c.place.formats
+	}
+	missing, commands := []string{"the proxy's access log"}, []string{logs}
+	if has["istio-access-log"] {
+		missing[0] = "a row for it in the proxy's access log, which is written at the end"
+	}
+	if !has["envoy-config_dump"] && !has["envoy-clusters"] {
+		missing, commands = append(missing, "its clusters and listeners"), append(commands, exec+admin)
+	}
+	if !has["ss"] && !c.choices.http {
+		missing, commands = append(missing, "the pod's sockets with inodes"), append(commands, exec+"ss -tanpie")
+	}
+	if !has["conntrack"] {
+		missing, commands = append(missing, "the pod's own conntrack"), append(commands, "nsenter -t PID_IN_THE_POD -n conntrack -L")
+	}
+	return Gap{Missing: strings.Join(missing, ", ") + " (" + describePlace(client) + ")", Effect: effect, Command: strings.Join(commands, "; ")}
+}
+
+// ambient tells whether a ztunnel takes the client's connections, rather than
+// a sidecar.
+func (r *resolver) ambient(c *conn) bool {
+	for _, o := range r.owners[c.client.Addr()] {
+		if o.sidecar {
+			return false
+		}
+	}
+	for _, p := range r.places {
+		if p.formats["ztunnel-config_dump"] || p.formats["ztunnel-connections"] || p.formats["ztunnel-access-log"] {
+			return c.place == nil || !c.place.formats["envoy-config_dump"] && !c.place.formats["envoy-clusters"] && !c.place.formats["istio-access-log"]
+		}
+	}
+	return c.place != nil && len(c.place.listeners[listenKey{record.TCP, tunnelPort}]) > 0
 }
 
 // clientParty names the client.

@@ -30,6 +30,8 @@ type conn struct {
 	choices         choices
 	requests        []record.Translation // rows of an HTTP proxy's log
 	captured        int                  // number of the step into a proxy beside the client, from 1
+	arrived         int                  // number of the step into a proxy beside the backend, from 1
+	arrivals        []sighting           // rows of a log beside the backend that saw the last tuple
 	note            string               // what the reason adds
 	lost            string               // why a translation's backend is not known
 	verdict         Verdict
@@ -89,6 +91,11 @@ func (r *resolver) follow(c *conn) error {
 			c.final = cur
 			return err
 		}
+		if !ok || s.place != c.place {
+			if x, taken := r.acceptedBeside(c, cur); taken {
+				s, ok = x, true
+			}
+		}
 		if !ok && len(logs) > 0 {
 			s, ok = r.logStep(c, cur, logs)
 		}
@@ -99,7 +106,11 @@ func (r *resolver) follow(c *conn) error {
 		if p := r.capture(c, s, cur); p != notCaptured {
 			c.steps = append(c.steps, s)
 			if p == capturedAtServer {
+				c.arrived = len(c.steps)
 				break
+			}
+			if k, ok := r.acceptedAs(s.place, s.after.Destination, cur.Source); ok {
+				c.steps[len(c.steps)-1].socket = k.Pos
 			}
 			c.captured = len(c.steps)
 			next, ok, err := r.throughProxy(c, cur, s, logs)
@@ -118,12 +129,14 @@ func (r *resolver) follow(c *conn) error {
 		cur = s.after
 	}
 	c.final = cur
+	r.arrive(c, cur)
 	return r.confirm(c)
 }
 
 // reachable finds the entries for a tuple in the tables that its packets pass,
 // in the order of the way; logs of proxies apart.
 func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs []sighting, err error) {
+	c.arrivals = nil
 	list, err := r.from(cur.Source)
 	if err != nil {
 		return nil, nil, err
@@ -133,10 +146,15 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 			continue
 		}
 		p := r.placeOf[t.Section]
-		if p == nil || !r.current[t.Section] {
+		if !r.current[t.Section] || p == nil && !ofZtunnel(t) {
 			continue
 		}
-		order, weak, ok := r.order(c, cur, at, p)
+		order, weak, ok := ownPlace, false, false
+		if ofZtunnel(t) {
+			ok = sameHost(hostOf(p), c.host) && r.ofService(t, cur.Destination)
+		} else {
+			order, weak, ok = r.order(c, cur, at, p)
+		}
 		if !ok {
 			continue
 		}
@@ -145,6 +163,8 @@ func (r *resolver) reachable(c *conn, cur record.Tuple, at *place) (table, logs 
 		case record.ViaAccessLog, record.ViaZtunnel, record.ViaZtunnelLog:
 			if !t.Ingress {
 				logs = append(logs, s)
+			} else if t.Via == record.ViaAccessLog && (order == endPlace || order == ownPlace || order == holderPlace) {
+				c.arrivals = append(c.arrivals, s)
 			}
 		default:
 			table = append(table, s)
@@ -497,6 +517,9 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 	case record.ViaZtunnel, record.ViaZtunnelLog:
 		return "istio"
 	case record.ViaAccessLog:
+		if s.ts[0].Cluster == "" {
+			return r.captureMechanism(s.place)
+		}
 		return r.meshName(s.ts[0].Cluster)
 	case record.ViaCapture:
 		return "netfilter"
@@ -572,7 +595,7 @@ func (r *resolver) confirm(c *conn) error {
 	places := map[*place]bool{}
 	for _, k := range sockets {
 		p := r.placeOf[k.Section]
-		if k.Protocol != c.protocol || k.Local != c.final.Destination || p == nil || !r.current[k.Section] || k.State == "LISTEN" {
+		if k.Protocol != c.protocol || k.Local != c.final.Destination && !(k.Local.Addr() == c.final.Destination.Addr() && r.inboundPort(p, k.Local.Port())) || p == nil || !r.current[k.Section] || k.State == "LISTEN" {
 			continue
 		}
 		if c.final.Destination.Addr().IsLoopback() && c.place != nil && p != c.place {

@@ -3,7 +3,6 @@ package resolve
 import (
 	"fmt"
 	"net/netip"
-	"sort"
 	"strings"
 
 	"whichbackend/analyze/record"
@@ -16,6 +15,12 @@ const (
 	notCaptured capturedAt = iota
 	capturedAtClient
 	capturedAtServer
+)
+
+// Steps that no table names, but the proxy's own sockets show.
+const (
+	viaAccepted record.Via = "accepted" // the proxy accepted the connection
+	viaUpstream record.Via = "upstream" // the proxy opened one
 )
 
 // meshPorts are the ports to which service meshes redirect connections:
@@ -37,10 +42,23 @@ func (r *resolver) proxyPort(p *place, port uint16) bool {
 }
 
 func (r *resolver) captureMechanism(p *place) string {
+	envoy := false
 	for _, s := range r.services {
-		if s.place == p && p != nil && strings.HasPrefix(s.Type, "capture-") && s.Mechanism != "" {
+		if s.place != p || p == nil {
+			continue
+		}
+		if strings.HasPrefix(s.Type, "capture-") && s.Mechanism != "" {
 			return s.Mechanism
 		}
+		if s.Source == record.FromEnvoyCluster || s.Source == record.FromEnvoyListener {
+			if s.Mechanism == "istio" {
+				return "istio"
+			}
+			envoy = true
+		}
+	}
+	if envoy {
+		return "envoy"
 	}
 	return "istio"
 }
@@ -68,11 +86,45 @@ func (w *world) runsSwarm() bool {
 	return false
 }
 
+// carriesOn tells whether an Envoy with a listener of its own is behind an
+// address: a gateway.
+func (r *resolver) carriesOn(dst netip.AddrPort) bool {
+	for _, p := range r.holders(dst.Addr(), "") {
+		if !p.workload() {
+			continue
+		}
+		for _, s := range r.services {
+			if s.place == p && s.Source == record.FromEnvoyListener && s.Type != "inbound" && !strings.HasPrefix(s.Type, "virtual-") &&
+				s.Address.Port() == dst.Port() && (s.Address.Addr().IsUnspecified() || s.Address == dst) && len(p.listeners[listenKey{record.TCP, dst.Port()}]) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mayBeTaken tells whether a proxy beside the client may have taken the
+// connection: not its own, and not one that the client's own table saw pass
+// unchanged.
+func (r *resolver) mayBeTaken(c *conn) bool {
+	for _, k := range c.sockets {
+		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") || strings.HasPrefix(k.Program, "consul-data") {
+			return false
+		}
+	}
+	for _, s := range c.through {
+		if s.place == c.place && s.place.workload() && s.t.Via == record.ViaConntrack && s.t.Before == s.t.After {
+			return false
+		}
+	}
+	return r.sidecar(c)
+}
+
 // capture tells whether a step leads into a proxy in the namespace where it
 // happened, rather than to another address.
 func (r *resolver) capture(c *conn, s step, cur record.Tuple) capturedAt {
 	d := s.after.Destination
-	if !d.IsValid() || s.via != record.ViaConntrack && s.via != record.ViaEvent || !r.proxyPort(s.place, d.Port()) {
+	if !d.IsValid() || s.via != record.ViaConntrack && s.via != record.ViaEvent && s.via != viaAccepted || !r.proxyPort(s.place, d.Port()) {
 		return notCaptured
 	}
 	if !d.Addr().IsLoopback() && d.Addr() != cur.Destination.Addr() {
@@ -87,268 +139,236 @@ func (r *resolver) capture(c *conn, s step, cur record.Tuple) capturedAt {
 	return capturedAtClient
 }
 
-// logStep makes a step of what a proxy's own table or log says of a tuple.
-func (r *resolver) logStep(c *conn, cur record.Tuple, logs []sighting) (step, bool) {
-	first := logs[0]
-	var rows []record.Translation
-	for _, l := range logs {
-		if l.place == first.place {
-			rows = append(rows, l.t)
-		}
-	}
-	s := step{via: first.t.Via, place: first.place, before: cur, state: first.t.State}
-	byHost := map[netip.AddrPort]record.Translation{}
-	for _, t := range rows {
-		if t.Request {
-			c.requests = append(c.requests, t)
-		}
-		if t.After.Destination.IsValid() {
-			byHost[t.After.Destination] = t
-		}
-	}
-	s.ts = rows[:1]
-	s.after = rows[0].After
-	s.mechanism = r.mechanism(s, cur)
-	switch {
-	case len(byHost) == 1:
-		for _, t := range byHost {
-			s.ts, s.after = []record.Translation{t}, t.After
-		}
-		if !r.oneUpstream(rows) {
-			s.after.Source = netip.AddrPort{}
-		}
-	case len(byHost) == 0:
-		r.noUpstream(c, rows)
-		s.after = record.Tuple{Destination: netip.AddrPort{}}
-	case len(c.requests) > 0:
-		r.manyRequests(c, rows)
-		s.ts, s.after = rows, record.Tuple{}
-	default:
-		r.manyRows(c, rows)
-		s.ts, s.after = rows, record.Tuple{}
-	}
-	return s, true
-}
-
-// oneUpstream tells whether all rows used one upstream connection.
-func (r *resolver) oneUpstream(rows []record.Translation) bool {
-	for _, t := range rows {
-		if t.After.Source != rows[0].After.Source {
-			return false
-		}
-	}
-	return true
-}
-
-// noUpstream judges rows in which the proxy reached no upstream host.
-func (r *resolver) noUpstream(c *conn, rows []record.Translation) {
-	t := rows[len(rows)-1]
-	if t.Via != record.ViaAccessLog {
-		c.lost = "the proxy's table names the next hop " + t.Tunnel.String() + " (" + orElse(t.Peer, "a waypoint or gateway") + "), not the backend behind it"
-		return
-	}
-	why := "the proxy's log shows no upstream host"
-	if t.Flags != "" {
-		why += ", response flags " + t.Flags
-	}
-	if t.Cluster == "BlackHoleCluster" {
-		why = "the proxy sent it to BlackHoleCluster: no cluster serves this address"
-	}
-	c.verdict, c.reason = None, why
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-// manyRequests answers for an HTTP connection whose requests went to several hosts.
-func (r *resolver) manyRequests(c *conn, rows []record.Translation) {
-	counts := map[netip.AddrPort][]record.Translation{}
-	total := 0
-	for _, t := range rows {
-		if t.After.Destination.IsValid() {
-			counts[t.After.Destination] = append(counts[t.After.Destination], t)
-			total++
-		}
-	}
-	for _, a := range sortedEndpoints(counts) {
-		ts := counts[a]
-		c.backends = append(c.backends, Backend{Party: r.party(a, ""), Reason: fmt.Sprintf("%d of %d logged requests", len(ts), total), Evidence: r.evidenceOf(ts)})
-	}
-	c.verdict = Observed
-	c.reason = fmt.Sprintf("the proxy's log names the upstream of each request: %d requests over %d backends", total, len(counts))
-}
-
-// manyRows answers where several finished connections of one client address
-// and port are logged, and nothing tells which is meant.
-func (r *resolver) manyRows(c *conn, rows []record.Translation) {
-	byHost := map[netip.AddrPort][]record.Translation{}
-	for _, t := range rows {
-		if t.After.Destination.IsValid() {
-			byHost[t.After.Destination] = append(byHost[t.After.Destination], t)
-		}
-	}
-	for _, a := range sortedEndpoints(byHost) {
-		c.backends = append(c.backends, Backend{Party: r.party(a, ""), Reason: "a logged connection of this client address and port went there", Evidence: r.evidenceOf(byHost[a])})
-	}
-	c.verdict, c.reason = Candidates, "the log holds several connections of this client address and port, and nothing tells which one is meant"
-}
-
-func sortedEndpoints[T any](m map[netip.AddrPort]T) []netip.AddrPort {
-	out := make([]netip.AddrPort, 0, len(m))
-	for a := range m {
-		out = append(out, a)
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Compare(out[j]) < 0 })
-	return out
-}
-
-// upstream is one connection from a proxy to a backend.
-type upstream struct {
-	local, remote netip.AddrPort
-	inode         uint64
-	pos           record.Pos
-	ts            []record.Translation
-}
-
 // throughProxy finds where a captured connection goes on: the proxy's own
 // table or log, else its upstream connections to hosts of the cluster behind
 // the address. ok is false when no single one remains; candidates are noted.
 func (r *resolver) throughProxy(c *conn, cur record.Tuple, s step, logs []sighting) (step, bool, error) {
-	if len(logs) > 0 {
-		next, ok := r.logStep(c, cur, logs)
-		return next, ok, nil
-	}
 	set := r.proxyChoices(s.place, cur.Destination, c)
 	c.choices = set
 	if s.place == nil {
+		if len(logs) > 0 {
+			next, ok := r.logStep(c, cur, logs)
+			return next, ok, nil
+		}
 		return step{}, false, nil
 	}
-	ups, listed, err := r.upstreams(s.place, c, set)
+	l, err := r.proxyLegs(c, cur, s, set)
 	if err != nil {
 		return step{}, false, err
 	}
-	byHost := map[netip.AddrPort][]upstream{}
-	for _, u := range ups {
-		byHost[u.remote] = append(byHost[u.remote], u)
+	if logs = r.ofThis(c, l, logs); len(logs) > 0 {
+		next, ok := r.logStep(c, cur, logs)
+		r.ownLeg(c, cur, l, &next)
+		return next, ok, nil
 	}
-	if u, why := r.oneOf(c, cur, s, set, ups, len(byHost)); u != nil {
+	u, why, err := r.oneOf(c, cur, s, set, l)
+	if err != nil {
+		return step{}, false, err
+	}
+	if u != nil {
 		c.deduced, c.note = true, why
-		next := step{mechanism: s.mechanism, via: "upstream", place: s.place, before: s.after, ts: u.ts, socket: u.pos}
+		next := step{mechanism: s.mechanism, via: viaUpstream, place: s.place, before: s.after, ts: u.ts, socket: u.socket}
 		next.after = record.Tuple{Source: u.local, Destination: u.remote}
 		return next, true, nil
 	}
+	r.remain(c, cur, set, l)
+	return step{}, false, nil
+}
+
+// remain notes what is left where no single upstream connection is: the hosts
+// to which the proxy holds connections, else all that it may choose.
+func (r *resolver) remain(c *conn, cur record.Tuple, set choices, l legs) {
+	hosts := byHost(l.ups)
 	switch {
-	case len(byHost) > 0:
-		r.narrow(c, set, byHost, "the proxy holds an upstream connection to it")
-	case listed && !set.http && set.mech != "" && len(set.list) > 0 && r.tcpOnly(s.place, cur.Destination):
+	case l.tunnels > 0:
+		c.between = set.list
+	case len(hosts) > 1 || len(hosts) == 1 && !set.http && len(l.strays) == 0:
+		if set.tcp && len(l.ups) < l.clients {
+			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", l.clients, len(l.ups))
+		}
+		c.between = r.narrow(set, hosts, cur)
+	case len(hosts) == 1 || len(l.strays) > 0:
+		c.between = append(r.connected(set, hosts), strays(l.strays)...)
+	case set.blackhole:
+		c.verdict, c.reason = None, "the proxy has no listener for this address, and ends what it does not know (BlackHoleCluster)"
+	case l.whole && set.complete && set.tcp && set.mech != "" && len(set.list) > 0:
 		c.verdict, c.reason = None, "the proxy took the connection, but holds no upstream connection to any host behind this address"
 	default:
 		c.between = set.list
 	}
-	return step{}, false, nil
+}
+
+func byHost(ups []upstream) map[netip.AddrPort][]upstream {
+	out := map[netip.AddrPort][]upstream{}
+	for _, u := range ups {
+		out[u.remote] = append(out[u.remote], u)
+	}
+	return out
 }
 
 // oneOf leaves one upstream connection by elimination, where that is sound: a
-// proxy that looks into HTTP may send each request elsewhere.
-func (r *resolver) oneOf(c *conn, cur record.Tuple, s step, set choices, ups []upstream, hosts int) (*upstream, string) {
-	if len(ups) == 0 {
-		return nil, ""
+// proxy that looks into HTTP may send each request elsewhere, one that passes
+// TCP through has an upstream connection for each that it took.
+func (r *resolver) oneOf(c *conn, cur record.Tuple, s step, set choices, l legs) (*upstream, string, error) {
+	if len(l.ups) == 0 || l.tunnels > 0 {
+		return nil, "", nil
 	}
 	if !set.http {
-		if u, why := r.pairUpstream(cur, s, ups); u != nil {
-			return u, why
+		if u, why, err := r.pairUpstream(c, cur, s, set, l); u != nil || err != nil {
+			return u, why, err
 		}
 	}
-	if hosts != 1 {
-		return nil, ""
+	if len(byHost(l.ups)) != 1 || len(l.strays) > 0 {
+		return nil, "", nil
 	}
-	u := ups[0]
-	if len(ups) > 1 {
+	u := l.ups[0]
+	if len(l.ups) > 1 {
 		u.local = netip.AddrPort{}
 	}
-	clients := 0
-	for _, k := range r.inPlace(s.place) {
-		if k.Remote == cur.Destination && k.Protocol == c.protocol {
-			clients++
-		}
-	}
+	enough := len(l.ups) >= l.clients
 	switch {
-	case len(set.list) == 1 && set.complete:
-		return &u, "the only host of the cluster behind this address, and the proxy is connected to it"
-	case r.tcpOnly(s.place, cur.Destination):
-		return &u, fmt.Sprintf("the proxy passes TCP through here, and all its upstream connections for this address (%d) go to one host", len(ups))
-	case !set.http && len(ups) == 1 && clients <= 1:
-		return &u, "the proxy has one connection from this client and one upstream connection to a host behind this address"
+	case u.remote == cur.Destination && set.through && enough:
+		return &u, "the proxy has no listener for this address, and its own connections to it are those that it passes through", nil
+	case len(set.list) == 1 && set.complete && u.remote == set.list[0].address && (set.http || enough):
+		return &u, "the only host of the cluster behind this address, and the proxy is connected to it", nil
+	case set.tcp && enough:
+		return &u, fmt.Sprintf("the proxy passes TCP through here, and all its upstream connections for this address (%d) go to one host", len(l.ups)), nil
+	case !set.http && len(l.ups) == 1 && l.clients <= 1:
+		return &u, "the proxy has one connection from this client and one upstream connection to a host behind this address", nil
 	}
-	return nil, ""
+	return nil, "", nil
 }
 
-// narrow keeps the candidates to which the proxy holds a connection.
-func (r *resolver) narrow(c *conn, set choices, byHost map[netip.AddrPort][]upstream, why string) {
-	for _, a := range sortedEndpoints(byHost) {
-		ch := choice{address: a, reason: why, pos: byHost[a][0].pos}
+// narrow keeps the candidates to which the proxy holds a connection. One to
+// the dialled address itself was passed through: what stands behind it remains.
+func (r *resolver) narrow(set choices, hosts map[netip.AddrPort][]upstream, cur record.Tuple) (out []choice) {
+	for _, a := range sortedEndpoints(hosts) {
+		ch := choice{address: a, reason: "the proxy holds an upstream connection to it", pos: hosts[a][0].pos()}
 		for _, x := range set.list {
 			if x.address == a {
 				ch.name, ch.mech = x.name, x.mech
 			}
 		}
-		c.between = append(c.between, ch)
+		if a == cur.Destination && !r.isBackend(a) {
+			out = append(out, r.choose(a, record.TCP, nil, 0).list...)
+			continue
+		}
+		out = append(out, ch)
 	}
+	return out
+}
+
+// connected lists all hosts of a set, and says to which the proxy holds a
+// connection.
+func (r *resolver) connected(set choices, hosts map[netip.AddrPort][]upstream) (out []choice) {
+	for _, x := range set.list {
+		if ups := hosts[x.address]; len(ups) > 0 {
+			x.reason += "; the proxy holds an upstream connection to it"
+			x.pos = ups[0].pos()
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// strays are the hosts to which the proxy holds connections that no cluster
+// explains: a connection outlives the endpoint's place in its cluster.
+func strays(list []upstream) (out []choice) {
+	hosts := byHost(list)
+	for _, a := range sortedEndpoints(hosts) {
+		out = append(out, choice{address: a, pos: hosts[a][0].pos(), reason: "the proxy holds an upstream connection to it, and no cluster has it (any more)"})
+	}
+	return out
 }
 
 // proxyChoices are the hosts of the clusters behind an address, as the proxy
 // in a place knows them; else the backends of the service.
 func (r *resolver) proxyChoices(p *place, dst netip.AddrPort, c *conn) choices {
-	set := choices{complete: true, mech: "istio"}
+	key := choiceKey{p, c.host, dst, c.protocol}
+	if set, ok := r.chosen[key]; ok {
+		return set
+	}
+	set := r.readChoices(p, dst, c)
+	set.list = append([]choice{}, set.list...)
+	r.chosen[key] = set
+	return set
+}
+
+type choiceKey struct {
+	place    *place
+	host     string
+	dst      netip.AddrPort
+	protocol record.Protocol
+}
+
+func (r *resolver) readChoices(p *place, dst netip.AddrPort, c *conn) choices {
+	set := choices{complete: true, mech: r.captureMechanism(p)}
 	seen := map[string]bool{}
-	said := false
+	said, listener := false, false
+	rest := map[string]bool{} // clusters for what no listener has
 	for _, s := range r.services {
-		if s.Source != record.FromEnvoyListener || s.place != p || s.Type == "inbound" || strings.HasPrefix(s.Type, "virtual-") {
+		if s.Source != record.FromEnvoyListener || s.place != p || p == nil || s.Type == "inbound" {
+			continue
+		}
+		if strings.HasPrefix(s.Type, "virtual-") {
+			if s.Type == "virtual-outbound" {
+				rest[s.Cluster] = true
+			}
 			continue
 		}
 		if s.Address != dst && !(s.Address.Addr().IsUnspecified() && s.Address.Port() == dst.Port()) {
 			continue
 		}
+		listener = true
 		set.http = set.http || s.HTTP
+		set.tcp = set.tcp || s.Address == dst && s.Cluster != ""
 		if s.Cluster == "" || seen[s.Cluster] {
 			continue
 		}
 		seen[s.Cluster] = true
 		said = r.addCluster(&set, p, s.Cluster) || said
 	}
-	if !said {
-		// The proxy's own clusters by the name of the service behind the address.
-		if party, ok := r.serviceParty(dst, c.protocol, r.hostsFor(c, dst)); ok && party.Name != "" {
-			for _, s := range r.services {
-				if s.Source == record.FromEnvoyCluster && s.place == p && s.Name == party.Name && (s.Namespace == party.Namespace || s.Namespace == "") && strings.HasPrefix(s.Cluster, fmt.Sprintf("outbound|%d|", dst.Port())) && !seen[s.Cluster] {
-					seen[s.Cluster] = true
-					said = r.addCluster(&set, p, s.Cluster) || said
-				}
-			}
-		}
+	set.tcp = set.tcp && !set.http
+	if !said && (listener || len(rest) == 0) {
+		said = r.clusterByName(&set, p, dst, c, seen)
 	}
 	if !said {
 		other := r.choose(dst, c.protocol, r.hostsFor(c, dst), 0)
-		other.http = set.http
+		other.http, other.tcp, other.mech = set.http, set.tcp, set.mech
 		other.complete = false // what the sidecar may choose is its own matter
+		other.through = !listener && rest["PassthroughCluster"]
+		other.blackhole = !listener && len(rest) == 1 && rest["BlackHoleCluster"]
 		return other
 	}
 	set.tidy()
 	return set
 }
 
+// clusterByName adds the proxy's own clusters of the service behind an address.
+func (r *resolver) clusterByName(set *choices, p *place, dst netip.AddrPort, c *conn, seen map[string]bool) bool {
+	party, ok := r.serviceParty(dst, c.protocol, r.hostsFor(c, dst))
+	if !ok || party.Name == "" {
+		return false
+	}
+	said := false
+	for _, s := range r.services {
+		if s.Source == record.FromEnvoyCluster && s.place == p && s.Name == party.Name && (s.Namespace == party.Namespace || s.Namespace == "") && strings.HasPrefix(s.Cluster, fmt.Sprintf("outbound|%d|", dst.Port())) && !seen[s.Cluster] {
+			seen[s.Cluster] = true
+			said = r.addCluster(set, p, s.Cluster) || said
+		}
+	}
+	return said
+}
+
 // addCluster adds the hosts of a cluster that a proxy knows.
 func (r *resolver) addCluster(set *choices, p *place, cluster string) bool {
-	said := false
+	said, complete := false, false
 	for _, s := range r.clusters[cluster] {
 		if s.place != p {
 			continue
 		}
 		said = true
+		complete = complete || s.Complete
 		for _, b := range s.Backends {
 			if !b.Address.IsValid() || strings.Contains(b.State, "not ready") {
 				continue
@@ -364,140 +384,11 @@ func (r *resolver) addCluster(set *choices, p *place, cluster string) bool {
 			if b.State != "" {
 				reason += ", " + b.State
 			}
-			set.list = append(set.list, choice{address: b.Address, reason: reason, pos: pos, mech: "istio"})
+			set.list = append(set.list, choice{address: b.Address, reason: reason, pos: pos, mech: set.mech})
 		}
 	}
+	set.complete = set.complete && complete
 	return said
-}
-
-// tcpOnly tells whether the proxy's listener for an address passes TCP through
-// without looking into it.
-func (r *resolver) tcpOnly(p *place, dst netip.AddrPort) bool {
-	tcp := false
-	for _, s := range r.services {
-		if s.Source == record.FromEnvoyListener && s.place == p && s.Address == dst {
-			if s.HTTP {
-				return false
-			}
-			tcp = tcp || s.Cluster != ""
-		}
-	}
-	return tcp
-}
-
-// upstreams are the proxy's own connections in a place to hosts of a set:
-// sockets, and entries of the place's connection table that pass unchanged.
-// listed is true when the place's sockets were recorded.
-func (r *resolver) upstreams(p *place, c *conn, set choices) (ups []upstream, listed bool, err error) {
-	want := map[netip.AddrPort]bool{}
-	for _, x := range set.list {
-		want[x.address] = true
-	}
-	if len(want) == 0 {
-		return nil, false, nil
-	}
-	found := map[record.Tuple]*upstream{}
-	for _, k := range r.inPlace(p) {
-		listed = true
-		if k.Protocol != c.protocol || !want[k.Remote] || k.State != "ESTABLISHED" || k.Program != "" && !strings.HasPrefix(k.Program, "envoy") {
-			continue
-		}
-		t := record.Tuple{Source: k.Local, Destination: k.Remote}
-		if u := found[t]; u == nil {
-			found[t] = &upstream{local: k.Local, remote: k.Remote, inode: k.Inode, pos: k.Pos}
-		} else if u.inode == 0 {
-			u.inode = k.Inode
-		}
-	}
-	for a := range want {
-		list, err := r.st.TranslationsServed(a)
-		if err != nil {
-			return nil, listed, err
-		}
-		for _, t := range list {
-			if r.placeOf[t.Section] != p || !r.current[t.Section] || t.Protocol != c.protocol || t.Before != t.After || t.Via != record.ViaConntrack || t.Closing {
-				continue
-			}
-			r.use(t.Pos)
-			u := found[t.Before]
-			if u == nil {
-				u = &upstream{local: t.Before.Source, remote: a, pos: t.Pos}
-				found[t.Before] = u
-			}
-			u.ts = append(u.ts, t)
-		}
-	}
-	for t, u := range found {
-		if captured, err := r.isCaptured(p, t); err != nil {
-			return nil, listed, err
-		} else if !captured {
-			ups = append(ups, *u)
-		}
-	}
-	sort.Slice(ups, func(i, j int) bool {
-		if d := ups[i].remote.Compare(ups[j].remote); d != 0 {
-			return d < 0
-		}
-		return ups[i].local.Compare(ups[j].local) < 0
-	})
-	return ups, listed, nil
-}
-
-// isCaptured tells whether a connection of a place is itself redirected into
-// the proxy, and so the application's own.
-func (r *resolver) isCaptured(p *place, tuple record.Tuple) (bool, error) {
-	list, err := r.from(tuple.Source)
-	if err != nil {
-		return false, err
-	}
-	for _, t := range list {
-		if r.placeOf[t.Section] == p && t.Before == tuple && t.After != t.Before && !t.Selects && t.Via == record.ViaConntrack {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// pairUpstream pairs the accepted socket with an upstream one by the order of
-// their inodes: the proxy opens the upstream right after it accepts, and the
-// kernel numbers sockets in order. Only a close, unrivalled neighbour counts.
-func (r *resolver) pairUpstream(cur record.Tuple, s step, ups []upstream) (*upstream, string) {
-	const near = 4
-	var accepted []record.Socket
-	for _, k := range r.inPlace(s.place) {
-		if k.Inode != 0 && k.Local.Port() == s.after.Destination.Port() && k.State == "ESTABLISHED" {
-			accepted = append(accepted, k)
-		}
-	}
-	var mine uint64
-	for _, k := range accepted {
-		if k.Remote == cur.Source {
-			mine = k.Inode
-		}
-	}
-	if mine == 0 {
-		return nil, ""
-	}
-	var best *upstream
-	for i := range ups {
-		u := &ups[i]
-		if u.inode <= mine || u.inode > mine+near {
-			continue
-		}
-		if best != nil {
-			return nil, ""
-		}
-		best = u
-	}
-	if best == nil {
-		return nil, ""
-	}
-	for _, k := range accepted { // another accepted socket in between would be a rival
-		if k.Inode > mine && k.Inode < best.inode {
-			return nil, ""
-		}
-	}
-	return best, fmt.Sprintf("socket inodes: the proxy accepted the connection as %d and opened the upstream one as %d", mine, best.inode)
 }
 
 // dockerProxy finds where docker-proxy leads an accepted connection: each

@@ -189,7 +189,11 @@ type choices struct {
 	complete bool
 	empty    bool // a complete listing says that there is none
 	mech     string
-	http     bool
+	http     bool // a proxy looks into HTTP, and may choose anew for each request
+	tcp      bool // a proxy passes TCP through without looking into it
+	// through and blackhole say what a proxy does with an address that it has
+	// no listener for: it sends it on as it came, or ends it.
+	through, blackhole bool
 }
 
 // sourceOrder ranks what says best from which backends a new connection

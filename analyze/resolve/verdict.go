@@ -17,6 +17,7 @@ func (r *resolver) resolve(c *conn) error {
 	if err := r.acceptedByProxy(c); err != nil {
 		return err
 	}
+	r.noteLegs(c)
 	switch {
 	case c.verdict != "":
 	case c.conflict != nil:
@@ -61,12 +62,19 @@ func (r *resolver) leftInProxy(c *conn) {
 	if c.choices.http {
 		c.requests = append(c.requests, record.Translation{})
 	}
-	r.setCandidates(c, c.between, "the proxy beside the client took it ("+c.steps[c.captured-1].after.Destination.String()+"), and no log or table names where it went on")
+	why := "the proxy beside the client took it (" + c.steps[c.captured-1].after.Destination.String() + "), and no log or table names where it went on"
+	if c.note != "" {
+		why += "; " + c.note
+	}
+	r.setCandidates(c, c.between, why)
 }
 
 // translated answers for a connection that a table leads to a backend.
 func (r *resolver) translated(c *conn) {
 	last := c.steps[len(c.steps)-1]
+	if c.arrived > 1 {
+		last = c.steps[c.arrived-2] // the one that names the backend
+	}
 	host := hostOf(last.place)
 	if why := r.notABackend(c, host); why != "" {
 		set := r.chooseAny(c.final.Destination, c.protocol, host)
@@ -89,8 +97,13 @@ func (r *resolver) translated(c *conn) {
 		return
 	}
 	names := nameOf(last.place) + " " + viaWord(last.via)
+	if last.place == nil {
+		names = viaWord(last.via)
+	}
 	witness := r.witness(c, last)
 	switch {
+	case c.arrived == 1:
+		r.arrivedOnly(c)
 	case c.deduced:
 		c.verdict, c.reason = Deduced, c.note
 		if witness != "" {
@@ -102,6 +115,9 @@ func (r *resolver) translated(c *conn) {
 		c.verdict, c.reason = Proven, names+" names it; "+witness
 	default:
 		c.verdict, c.reason = Observed, names+" names it"
+	}
+	if r.carriesOn(dst) {
+		c.reason += "; it is a proxy itself, and carries on what it takes"
 	}
 	if c.protocol == record.UDP && last.unreplied {
 		c.reason += "; no answer was seen"
@@ -205,7 +221,14 @@ func (r *resolver) servedPort(c *conn) netip.AddrPort {
 // witness names an independent artifact that agrees with the end of the path.
 func (r *resolver) witness(c *conn, last step) string {
 	if len(c.servers) > 0 {
+		if k := c.servers[0]; k.Local != c.final.Destination {
+			return "the proxy beside the backend accepted it"
+		}
 		return "the server's own socket agrees"
+	}
+	if c.arrived > 1 {
+		s := c.steps[c.arrived-1]
+		return "the " + viaWord(s.via) + " of " + nameOf(s.place) + " shows it arrive"
 	}
 	for _, s := range c.through {
 		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
@@ -306,7 +329,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
 	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
-	case workload && !r.sidecar(c):
+	case workload && !r.mayBeTaken(c):
 		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
 	case c.state == "SYN_SENT":
 		c.direct = false
@@ -346,9 +369,13 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 			return
 		}
 	}
-	if r.sidecar(c) {
+	if r.mayBeTaken(c) {
 		set := r.proxyChoices(c.place, c.service, c)
+		set.mech = r.captureMechanism(c.place)
 		c.choices = set
+		if set.http {
+			c.requests = append(c.requests, record.Translation{})
+		}
 		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
 		return
 	}

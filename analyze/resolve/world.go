@@ -406,11 +406,21 @@ func (w *world) readAddresses() error {
 		case k.State == "LISTEN" || k.Remote.Port() == 0:
 			key := listenKey{k.Protocol, k.Local.Port()}
 			p.listeners[key] = append(p.listeners[key], listener{k.Local.Addr(), k.Program, k.PID})
-		case k.Protocol == record.TCP:
+		case k.Protocol == record.TCP && !w.borrowed(p, k.Local.Addr()):
 			p.addrs[k.Local.Addr()] = true
 		}
 		return nil
 	})
+}
+
+// borrowed tells whether an address is another pod's: a transparent proxy
+// connects to its workload with the address of the client.
+func (w *world) borrowed(p *place, a netip.Addr) bool {
+	if p.kind != record.ScopePod {
+		return false
+	}
+	o := w.ownerAt(a, "")
+	return o != nil && o.kind == "pod" && (o.name != p.name || o.namespace != p.namespace && p.namespace != "")
 }
 
 // nameByAddress gives a place that is known only by process or number the
@@ -427,6 +437,7 @@ func (w *world) nameByAddress() error {
 			}
 		}
 	}
+	w.addressByName()
 	for _, p := range w.places {
 		kind := ""
 		switch p.kind {
@@ -456,6 +467,23 @@ func (w *world) nameByAddress() error {
 		}
 	}
 	return nil
+}
+
+// addressByName gives a pod whose own listings show none of its addresses
+// those that other listings give it.
+func (w *world) addressByName() {
+	for _, p := range w.places {
+		if p.kind != record.ScopePod || len(p.addrs) > 0 {
+			continue
+		}
+		for a, list := range w.owners {
+			for _, o := range list {
+				if o.kind == "pod" && o.name == p.name && o.namespace == p.namespace && sameHost(o.host, p.host) && !o.finished {
+					p.addrs[a] = true
+				}
+			}
+		}
+	}
 }
 
 // rename makes a place known by process the place of the workload that turned
