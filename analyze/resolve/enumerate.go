@@ -185,15 +185,25 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 	if err := r.readSockets(); err != nil {
 		return nil, err
 	}
+	only, err := r.clients(want)
+	if err != nil {
+		return nil, err
+	}
 	var out []*conn
 	var servers []group
 	for _, g := range r.ends() {
+		if only != nil && !only[g.key.local] && !only[g.key.remote] {
+			continue
+		}
 		server, err := r.isServer(g)
 		if err != nil {
 			return nil, err
 		}
 		if server {
 			servers = append(servers, g)
+			continue
+		}
+		if only != nil && !only[g.key.local] {
 			continue
 		}
 		c := &conn{protocol: g.key.protocol, client: g.key.local, service: g.key.remote, place: g.key.place, host: g.key.place.host, sockets: g.list, state: stateOf(g.list)}
@@ -203,7 +213,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		}
 		out = append(out, c)
 	}
-	fromTables, err := r.fromTables()
+	fromTables, err := r.fromTables(only)
 	if err != nil {
 		return nil, err
 	}
@@ -227,10 +237,10 @@ func stateOf(list []record.Socket) string {
 
 // fromTables resolves the connections that only tables know: entries that no
 // path has explained and that are not themselves what another entry leads to.
-func (r *resolver) fromTables() ([]*conn, error) {
+func (r *resolver) fromTables(only map[netip.AddrPort]bool) ([]*conn, error) {
 	var left []record.Translation
 	after := map[record.Tuple]bool{}
-	err := r.st.Translations(func(t *record.Translation) error {
+	err := r.entries(only, func(t *record.Translation) error {
 		if !r.current[t.Section] || t.Protocol != record.TCP && t.Protocol != record.UDP && t.Protocol != record.SCTP {
 			return nil
 		}
