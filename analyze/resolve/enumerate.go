@@ -262,10 +262,18 @@ func (r *resolver) fromTables(only map[netip.AddrPort]bool) ([]*conn, error) {
 		return r.less(left[i].Pos, left[j].Pos)
 	})
 	var out []*conn
+	type entry struct {
+		place    *place
+		protocol record.Protocol
+		before   record.Tuple
+	}
+	taken := map[entry]bool{} // a table read twice, or events: one connection
 	for _, t := range left {
-		if r.used[t.Pos] {
+		e := entry{r.placeOf[t.Section], t.Protocol, t.Before}
+		if r.used[t.Pos] || taken[e] {
 			continue
 		}
+		taken[e] = true
 		c := &conn{protocol: t.Protocol, client: t.Before.Source, service: t.Before.Destination, state: t.State}
 		r.seat(c, r.placeOf[t.Section])
 		if t.Via == record.ViaEvent {

@@ -98,7 +98,7 @@ func (a *app) exit(err error) int {
 		return exitUnusable
 	case errors.As(err, &usage), errors.As(err, &question), strings.HasPrefix(err.Error(), "unknown command"):
 		a.say(err.Error())
-		if !strings.Contains(err.Error(), "--help") {
+		if !strings.ContainsAny(err.Error(), ";") { // what does not say itself what to do
 			fmt.Fprintln(a.stderr, "whichbackend --help shows how to ask")
 		}
 		return exitUsage

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,9 @@ database is opened read-only. docs/schema.md describes the views.`,
 		Args: atLeast(2, "a BUNDLE or DB, and a statement"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			last := len(args) - 1
+			if strings.TrimSpace(args[last]) == "" {
+				return usageError{errors.New("the statement is empty; write it as 'SELECT * FROM sockets'")}
+			}
 			return a.with(cmd.Context(), args[:last], func(c *load.Case) error {
 				rows, err := c.ReadOnly(cmd.Context(), args[last])
 				switch {
