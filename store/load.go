@@ -234,7 +234,10 @@ func (s *Store) Missing(input int, m Missing) {
 
 // Missing is one thing that could not be recorded; Because is one of the
 // words of the bundle format.
-type Missing struct{ Host, What, Because, Detail string }
+type Missing struct {
+	Input                       int // number of the input that says so; Store.Missing takes it apart
+	Host, What, Because, Detail string
+}
 
 // Text returns a writer for the text of an artifact, from which evidence is
 // quoted later. Close it after the last byte.

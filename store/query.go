@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,8 +52,8 @@ func (s *Store) Meta(key string) (string, error) {
 
 // AllMissing returns what could not be recorded.
 func (s *Store) AllMissing() ([]Missing, error) {
-	return query(s, "SELECT host, what, because, detail FROM missing ORDER BY input, host, what, because, detail", func(r *sql.Rows) (m Missing, err error) {
-		err = r.Scan(&m.Host, &m.What, &m.Because, &m.Detail)
+	return query(s, "SELECT input, host, what, because, detail FROM missing ORDER BY input, host, what, because, detail", func(r *sql.Rows) (m Missing, err error) {
+		err = r.Scan(&m.Input, &m.Host, &m.What, &m.Because, &m.Detail)
 		return m, err
 	})
 }
@@ -187,6 +188,49 @@ func (s *Store) TranslationsFrom(source netip.AddrPort) (out []record.Translatio
 func (s *Store) TranslationsServed(backend netip.AddrPort) (out []record.Translation, err error) {
 	err = s.translations("SELECT "+translationColumns+"WHERE after_destination = ? ORDER BY rowid", func(t *record.Translation) error { out = append(out, *t); return nil }, endpoint(backend))
 	return out, err
+}
+
+// plain are the tables whose entries tell both sources of a rewriting.
+const plain = "('conntrack', 'conntrack-events', 'ipvs', 'cilium-ct', 'cilium-nat')"
+
+// Rewritten tells, for each source that a translation makes, the sources that
+// it makes it of. whole is false when that does not tell all: an entry has no
+// source of its own, is of a proxy, or leads to one of the ports.
+func (s *Store) Rewritten(ports []uint16) (made map[netip.AddrPort][]netip.AddrPort, whole bool, err error) {
+	made, whole = map[netip.AddrPort][]netip.AddrPort{}, true
+	var list []string
+	for _, p := range ports {
+		list = append(list, strconv.Itoa(int(p)))
+	}
+	// The port of an IPv6 endpoint is what follows the last colon.
+	other := "(before_source IS NULL OR via NOT IN " + plain + ` OR after_destination IS NOT before_destination AND
+		CASE typeof(after_destination) WHEN 'integer' THEN after_destination & 65535 ELSE CAST(substr(after_destination, instr(after_destination, ']:') + 2) AS INTEGER) END IN (` + strings.Join(list, ",") + "))"
+	err = each(s, "SELECT DISTINCT after_source, before_source, "+other+" FROM translation WHERE after_source IS NOT NULL AND after_source IS NOT before_source OR "+other, func(r *sql.Rows) error {
+		var after, before any
+		var o bool
+		if err := r.Scan(&after, &before, &o); err != nil {
+			return err
+		}
+		whole = whole && !o
+		a := readEndpoint(after)
+		made[a] = append(made[a], readEndpoint(before))
+		return nil
+	})
+	return made, whole, err
+}
+
+// Sources returns the endpoints of an address that translations enter with,
+// each once.
+func (s *Store) Sources(a netip.Addr) ([]netip.AddrPort, error) {
+	first, last := endpoint(netip.AddrPortFrom(a, 0)), endpoint(netip.AddrPortFrom(a, 65535))
+	if !a.Is4() {
+		first, last = "["+a.String()+"]:", "["+a.String()+"];" // a semicolon follows the colon
+	}
+	return query(s, "SELECT DISTINCT before_source FROM translation WHERE before_source BETWEEN ? AND ?", func(r *sql.Rows) (netip.AddrPort, error) {
+		var v any
+		err := r.Scan(&v)
+		return readEndpoint(v), err
+	}, first, last)
 }
 
 // LoopbackTranslations returns all hairpin legs whose source is a stand-in.

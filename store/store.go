@@ -6,14 +6,16 @@ package store
 import (
 	"database/sql"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"regexp"
 	"strings"
 
-	_ "github.com/mattn/go-sqlite3" // the driver named sqlite3
+	sqlite3 "github.com/mattn/go-sqlite3" // also the driver of that name
 )
 
 // SchemaVersion is the version of the tables. A file of another version is
@@ -77,6 +79,9 @@ func Open(path string) (*Store, error) {
 	if !IsDatabase(path) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNotACase)
 	}
+	if err := whole(path); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite3", "file:"+escape(path)+"?mode=ro&immutable=1&_query_only=1&_cache_size=-65536")
 	if err != nil {
 		return nil, err
@@ -90,6 +95,10 @@ func Open(path string) (*Store, error) {
 	if err == nil {
 		err = db.QueryRow("SELECT count(*) FROM meta WHERE key = 'finished'").Scan(&done)
 	}
+	if IsDamage(err) {
+		db.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if err != nil || app != applicationID || version != SchemaVersion || done != 1 {
 		db.Close()
 		return nil, fmt.Errorf("%s: %w", path, ErrNotACase)
@@ -97,15 +106,48 @@ func Open(path string) (*Store, error) {
 	return &Store{db: db, stmts: map[string]*sql.Stmt{}}, nil
 }
 
+// whole tells by the header of a database whether its file was cut.
+func whole(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var head [100]byte
+	n, _ := io.ReadFull(f, head[:])
+	page := int64(binary.BigEndian.Uint16(head[16:]))
+	if page == 1 { // SQLite's way to write 65536
+		page = 1 << 16
+	}
+	if pages := int64(binary.BigEndian.Uint32(head[28:])); n < len(head) || pages*page > info.Size() {
+		return fmt.Errorf("%s: %w", path, sqlite3.Error{Code: sqlite3.ErrCorrupt})
+	}
+	return nil
+}
+
+// IsDamage tells whether an error says that the file is damaged.
+func IsDamage(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB) || errors.Is(err, errText)
+}
+
 // IsDatabase tells whether a file is an SQLite database, by its first bytes.
+// A pipe is none, and what it holds is not touched.
 func IsDatabase(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	var head [16]byte
-	n, _ := f.Read(head[:])
+	n, _ := io.ReadFull(f, head[:])
 	return string(head[:n]) == "SQLite format 3\x00"
 }
 

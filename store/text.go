@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"database/sql"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -62,6 +64,18 @@ func (w *textWriter) block(text []byte) {
 	w.part = text[len(text)-1] != '\n'
 }
 
+// errText says that the text of an artifact cannot be unpacked.
+var errText = errors.New("the text of an artifact is damaged")
+
+// unpack appends the text of a block.
+func unpack(packed, to []byte) ([]byte, error) {
+	text, err := decoder.DecodeAll(packed, to)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errText, err)
+	}
+	return text, err
+}
+
 // Lines returns n lines of an artifact from line first, without line ends.
 // Fewer are returned at the end of the artifact; a line longer than 64 KiB is
 // cut.
@@ -85,7 +99,7 @@ func (s *Store) Lines(artifact, first, n int) ([]string, error) {
 		if err := rows.Scan(&line, &packed); err != nil {
 			return nil, err
 		}
-		text, err := decoder.DecodeAll(packed, nil)
+		text, err := unpack(packed, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +141,7 @@ func (s *Store) Whole(artifact int, limit int) ([]byte, error) {
 		if err := rows.Scan(&packed); err != nil {
 			return nil, err
 		}
-		if out, err = decoder.DecodeAll(packed, out); err != nil {
+		if out, err = unpack(packed, out); err != nil {
 			return nil, err
 		}
 	}
@@ -141,7 +155,7 @@ func (s *Store) Copy(artifact int, w io.Writer) error {
 		if err := r.Scan(&packed); err != nil {
 			return err
 		}
-		text, err := decoder.DecodeAll(packed, nil)
+		text, err := unpack(packed, nil)
 		if err == nil {
 			_, err = w.Write(text)
 		}

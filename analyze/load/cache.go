@@ -24,7 +24,8 @@ func key(inputs []string, opt Options) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%d\n%s\n", store.SchemaVersion, opt.Key)
 	for _, in := range inputs {
-		if in == "-" {
+		// A pipe can be read only once.
+		if info, err := os.Stat(in); err != nil || in == "-" || !info.Mode().IsRegular() && !info.IsDir() {
 			return ""
 		}
 		d, err := bundle.Digest(in)
@@ -37,8 +38,7 @@ func key(inputs []string, opt Options) string {
 }
 
 // cached opens the case from the cache, nil when it is not there.
-func cached(inputs []string, opt Options) *Case {
-	k := key(inputs, opt)
+func cached(k string, opt Options) *Case {
 	if k == "" {
 		return nil
 	}
@@ -48,18 +48,23 @@ func cached(inputs []string, opt Options) *Case {
 		return nil
 	}
 	touch(file)
-	c := &Case{Store: s}
-	if c.readWarnings() != nil {
+	c := &Case{Store: s, kept: file}
+	if c.readRemarks() != nil {
 		s.Close()
 		return nil
 	}
 	return c
 }
 
+// Drop throws a case away that came from the cache and turned out damaged, so
+// that the next Open loads it again. It is false for any other case.
+func (c *Case) Drop() bool {
+	return c.kept != "" && os.Remove(c.kept) == nil
+}
+
 // newCase makes the empty store for a load: beside the cache, else among the
 // temporary files, else in memory. finish keeps or removes it.
-func newCase(inputs []string, opt Options) (s *store.Store, name string, finish func(keep bool) string, err error) {
-	k := key(inputs, opt)
+func newCase(k string, inputs []string, opt Options) (s *store.Store, name string, finish func(keep bool) string, err error) {
 	for _, dir := range []string{opt.Cache, os.TempDir()} {
 		if dir == "" || dir == opt.Cache && (k == "" || os.MkdirAll(dir, 0o700) != nil) {
 			continue
@@ -81,7 +86,8 @@ func newCase(inputs []string, opt Options) (s *store.Store, name string, finish 
 			final = filepath.Join(dir, k)
 		}
 		return s, temp, func(keep bool) string {
-			if keep && final != "" && os.Rename(temp, final) == nil {
+			// An input that changed while it was read is not what k names.
+			if keep && final != "" && key(inputs, opt) == k && os.Rename(temp, final) == nil {
 				prune(opt.Cache, final)
 				return final
 			}
@@ -96,11 +102,12 @@ func newCase(inputs []string, opt Options) (s *store.Store, name string, finish 
 }
 
 // reopen turns a filled store into a case for reading.
-func reopen(s *store.Store, name string, finish func(bool) string, warnings []string) (*Case, error) {
+func (f *filler) reopen(name string, finish func(bool) string) (*Case, error) {
+	c := &Case{Store: f.s, Warnings: f.warnings, Damaged: f.damaged}
 	if name == "" {
-		return &Case{Store: s, Warnings: warnings}, nil
+		return c, nil
 	}
-	if err := s.Close(); err != nil {
+	if err := f.s.Close(); err != nil {
 		finish(false)
 		return nil, err
 	}
@@ -115,12 +122,19 @@ func reopen(s *store.Store, name string, finish func(bool) string, warnings []st
 		// behind however the program ends.
 		os.Remove(kept)
 	}
-	return &Case{Store: r, Warnings: warnings}, nil
+	c.Store = r
+	return c, nil
 }
 
 // prune removes the longest unused cases while the cache is too large, and
 // what a load that was cut off left behind.
 func prune(dir, keep string) {
+	temps, _ := filepath.Glob(filepath.Join(dir, "whichbackend-*.tmp"))
+	for _, f := range temps {
+		if st, err := os.Stat(f); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
+			os.Remove(f)
+		}
+	}
 	files, _ := filepath.Glob(filepath.Join(dir, "*.db"))
 	type entry struct {
 		name string

@@ -91,7 +91,7 @@ func (c *Case) Inspect() (*Inspection, error) {
 		return nil, err
 	}
 	for _, m := range missing {
-		out.Missing = append(out.Missing, Missing(m))
+		out.Missing = append(out.Missing, Missing{Host: m.Host, What: m.What, Because: m.Because, Detail: m.Detail})
 	}
 	artifacts, err := c.Artifacts()
 	if err != nil {

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -31,6 +33,9 @@ type Options struct {
 	// Key is what besides the content decides about the result: the program
 	// that parses. A case of another key is loaded again.
 	Key string
+	// Stop is asked while artifacts are read; its error ends the load. Nil
+	// never stops.
+	Stop func() error
 }
 
 // Case is a loaded case.
@@ -38,6 +43,10 @@ type Case struct {
 	*store.Store
 	// Warnings say what was refused, cut or not as its manifest says.
 	Warnings []string
+	// Damaged is the first input that ends early or whose checksum does not
+	// match, nil when all are whole. What was readable of it is in the case.
+	Damaged *bundle.Error
+	kept    string // the file in the cache, "" when it is none of ours to drop
 }
 
 // Open reads the inputs as one case. One input may be a database that an
@@ -46,54 +55,107 @@ func Open(inputs []string, opt Options) (*Case, error) {
 	if len(inputs) == 1 && store.IsDatabase(inputs[0]) {
 		return fromDatabase(inputs[0])
 	}
-	if c := cached(inputs, opt); c != nil {
+	k := key(inputs, opt)
+	if c := cached(k, opt); c != nil {
 		return c, nil
 	}
-	s, name, finish, err := newCase(inputs, opt)
+	s, name, finish, err := newCase(k, inputs, opt)
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := fill(s, inputs, opt)
+	f, err := fill(s, inputs, opt)
 	if err != nil {
 		s.Close()
 		finish(false)
 		return nil, err
 	}
-	return reopen(s, name, finish, warnings)
+	return f.reopen(name, finish)
 }
 
-// Into loads the inputs into a new database file.
-func Into(file string, inputs []string, opt Options) (warnings []string, err error) {
+// Into loads the inputs into a new database file, and tells what Warnings and
+// Damaged of a Case would.
+func Into(file string, inputs []string, opt Options) (warnings []string, damaged *bundle.Error, err error) {
 	s, err := store.Create(file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	warnings, err = fill(s, inputs, opt)
+	f, err := fill(s, inputs, opt)
 	if e := s.Close(); err == nil {
 		err = e
 	}
-	return warnings, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.warnings, f.damaged, nil
 }
 
 func fromDatabase(file string) (*Case, error) {
 	s, err := store.Open(file)
 	if err != nil {
-		if errors.Is(err, store.ErrNotACase) {
-			return nil, &bundle.Error{Path: file, Why: "an SQLite database, but " + store.ErrNotACase.Error(), Do: "load the bundle again with: whichbackend load BUNDLE --db " + file}
+		if errors.Is(err, store.ErrNotACase) || store.IsDamage(err) {
+			return nil, unusableDatabase(file, err)
 		}
-		return nil, err
+		return nil, unreadable(file, err)
 	}
 	c := &Case{Store: s}
-	return c, c.readWarnings()
+	if err := c.readRemarks(); err != nil {
+		s.Close()
+		return nil, unusableDatabase(file, err)
+	}
+	return c, nil
 }
 
-func (c *Case) readWarnings() error {
-	text, err := c.Meta("warnings")
-	if err == nil && text != "" {
-		err = json.Unmarshal([]byte(text), &c.Warnings)
+func unusableDatabase(file string, err error) error {
+	why := "an SQLite database, but damaged"
+	if errors.Is(err, store.ErrNotACase) {
+		why = "an SQLite database, but " + store.ErrNotACase.Error()
 	}
-	return err
+	return &bundle.Error{Path: file, Why: why, Do: "load the bundle again with: whichbackend load BUNDLE --db " + file}
 }
+
+// unreadable says of an input that cannot be opened what to do.
+func unreadable(name string, err error) error {
+	var p *fs.PathError
+	if !errors.As(err, &p) {
+		return err
+	}
+	do := "copy or record it again"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		do = "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		do = "read it as a user who may, or change its permissions"
+	}
+	return &bundle.Error{Path: name, Why: p.Err.Error(), Do: do}
+}
+
+// readRemarks reads what the load said of its inputs.
+func (c *Case) readRemarks() error {
+	for key, v := range map[string]any{"warnings": &c.Warnings, "damaged": &c.Damaged} {
+		text, err := c.Meta(key)
+		if err == nil && text != "" {
+			err = json.Unmarshal([]byte(text), v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Understood tells whether any line of the case was understood.
+func (c *Case) Understood() (bool, error) {
+	sections, err := c.Sections()
+	for _, s := range sections {
+		if s.Understood > 0 || s.Ignored > 0 && s.Format != "" {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// IsDamage tells whether an error says that a database is damaged.
+func IsDamage(err error) bool { return store.IsDamage(err) }
 
 // filler is the state of one load.
 type filler struct {
@@ -102,40 +164,50 @@ type filler struct {
 	sections  []*record.Section
 	inputs    []store.Input
 	warnings  []string
+	damaged   *bundle.Error
 }
 
 // fill reads all inputs into the store.
-func fill(s *store.Store, inputs []string, opt Options) ([]string, error) {
+func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
 	f := &filler{s: s}
-	for i, name := range inputs {
+	for _, name := range inputs {
 		var err error
 		if store.IsDatabase(name) {
-			err = f.database(i, name)
+			err = f.database(name)
 		} else {
-			err = f.bundle(i, name, opt)
+			err = f.bundle(name, opt)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	sort.Strings(f.warnings)
-	if f.warnings != nil {
-		text, err := json.Marshal(f.warnings)
+	f.warnings = slices.Compact(f.warnings)
+	for _, x := range []struct {
+		key   string
+		value any
+		set   bool
+	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}} {
+		if !x.set {
+			continue
+		}
+		text, err := json.Marshal(x.value)
 		if err != nil {
 			return nil, err
 		}
-		s.SetMeta("warnings", string(text))
+		s.SetMeta(x.key, string(text))
 	}
-	return f.warnings, s.Finish(f.inputs, f.artifacts, f.sections)
+	return f, s.Finish(f.inputs, f.artifacts, f.sections)
 }
 
 // bundle reads one bundle.
-func (f *filler) bundle(input int, name string, opt Options) error {
+func (f *filler) bundle(name string, opt Options) error {
 	r, err := bundle.Open(name, opt.Stdin, bundle.DefaultLimits())
 	if err != nil {
-		return err
+		return unreadable(name, err)
 	}
 	defer r.Close()
+	input := len(f.inputs)
 	first := len(f.artifacts)
 	firstSection := len(f.sections)
 	for {
@@ -146,11 +218,14 @@ func (f *filler) bundle(input int, name string, opt Options) error {
 		if err != nil {
 			return err
 		}
-		if err := f.artifact(input, e.Path, record.Scope{}, e); err != nil {
+		if err := f.artifact(input, e.Path, record.Scope{}, stoppable{e, opt.Stop}); err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
 	}
 	m := r.Manifest()
+	if len(f.artifacts) == first && m == nil {
+		return holdsNothing(name, r.Warnings())
+	}
 	f.place(f.artifacts[first:], r.Wrapper(), m)
 	f.scopes(f.sections[firstSection:])
 	in := store.Input{ID: input, Path: name, SHA256: r.SHA256()}
@@ -166,7 +241,35 @@ func (f *filler) bundle(input int, name string, opt Options) error {
 	for _, w := range r.Warnings() {
 		f.warnings = append(f.warnings, name+": "+w)
 	}
+	var damaged *bundle.Error
+	if errors.As(r.Damaged(), &damaged) && f.damaged == nil {
+		f.damaged = damaged
+	}
 	return nil
+}
+
+// holdsNothing refuses an input without a single file.
+func holdsNothing(name string, warnings []string) error {
+	why := "holds no files"
+	if len(warnings) > 0 {
+		why += " that can be read: " + warnings[0]
+	}
+	return &bundle.Error{Path: name, Why: why, Do: "give it listings such as conntrack -L and netstat -an"}
+}
+
+// stoppable is a reader that ends when it is told to.
+type stoppable struct {
+	io.Reader
+	stop func() error
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if s.stop != nil {
+		if err := s.stop(); err != nil {
+			return 0, err
+		}
+	}
+	return s.Reader.Read(p)
 }
 
 // artifact reads one artifact.
@@ -267,8 +370,8 @@ func (f *filler) scopes(sections []*record.Section) {
 }
 
 // database reads the artifacts of a database that an earlier load kept: it
-// holds their text, so it is as good as its bundle.
-func (f *filler) database(input int, name string) error {
+// holds their text, so it is as good as its bundles.
+func (f *filler) database(name string) error {
 	c, err := fromDatabase(name)
 	if err != nil {
 		return err
@@ -278,29 +381,77 @@ func (f *filler) database(input int, name string) error {
 	if err != nil {
 		return err
 	}
+	sections, err := c.Sections()
+	if err != nil {
+		return err
+	}
+	base := len(f.inputs)
+	if err := f.databaseInputs(c, base); err != nil {
+		return err
+	}
+	firstSection := len(f.sections)
+	for _, a := range old {
+		if err := f.databaseArtifact(c, base, a, sections); err != nil {
+			return fmt.Errorf("%s: %w", path.Join(name, a.Path), err)
+		}
+	}
+	f.scopes(f.sections[firstSection:])
+	f.warnings = append(f.warnings, c.Warnings...)
+	if f.damaged == nil {
+		f.damaged = c.Damaged
+	}
+	return nil
+}
+
+// databaseInputs takes over the bundles that a database was loaded from: each
+// stays an input of its own, with its moment.
+func (f *filler) databaseInputs(c *Case, base int) error {
 	inputs, err := c.Inputs()
 	if err != nil {
 		return err
 	}
-	firstSection := len(f.sections)
-	in := store.Input{ID: input, Path: name}
-	for _, i := range inputs {
-		in.SHA256, in.Created = i.SHA256, max(in.Created, i.Created)
+	for i, in := range inputs {
+		in.ID = base + i
+		f.inputs = append(f.inputs, in)
 	}
-	for _, a := range old {
-		pr, pw := io.Pipe()
-		go func() { pw.CloseWithError(c.Copy(a.ID, pw)) }()
-		err := f.artifact(input, a.Path, a.Scope, pr)
-		pr.Close()
-		if err != nil {
-			return fmt.Errorf("%s: %w", path.Join(name, a.Path), err)
+	missing, err := c.AllMissing()
+	for _, m := range missing {
+		f.s.Missing(base+m.Input, m)
+	}
+	return err
+}
+
+// databaseArtifact reads one artifact again. A capture or another file that is
+// no text left none in the database: what was said of it is taken over.
+func (f *filler) databaseArtifact(c *Case, base int, a record.Artifact, sections []record.Section) error {
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(c.Copy(a.ID, pw)) }()
+	text := &counter{}
+	err := f.artifact(base+a.Input, a.Path, a.Scope, io.TeeReader(pr, text))
+	pr.Close()
+	if err != nil {
+		return err
+	}
+	n := f.artifacts[len(f.artifacts)-1]
+	n.Recorded, n.Truncated, n.Size, n.SHA256 = a.Recorded, a.Truncated, a.Size, a.SHA256
+	if text.n > 0 || a.Size == 0 {
+		return nil
+	}
+	for _, s := range sections {
+		if s.Artifact != a.ID {
+			continue
 		}
-		n := f.artifacts[len(f.artifacts)-1]
-		n.Recorded, n.Truncated, n.Size, n.SHA256 = a.Recorded, a.Truncated, a.Size, a.SHA256
+		problems, err := c.Problems(s.ID)
+		if err != nil {
+			return err
+		}
+		s.ID, s.Artifact = len(f.sections)+1, n.ID
+		f.sections = append(f.sections, &s)
+		for _, p := range problems {
+			p.Section = s.ID
+			f.s.Problem(&p)
+		}
 	}
-	f.scopes(f.sections[firstSection:])
-	f.inputs = append(f.inputs, in)
-	f.warnings = append(f.warnings, c.Warnings...)
 	return nil
 }
 

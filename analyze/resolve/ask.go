@@ -57,12 +57,32 @@ type View struct {
 
 // Resolve finds and follows every connection of a case.
 func Resolve(st *store.Store, view View) (*Case, error) {
+	return resolveFor(st, view, &question{})
+}
+
+// Ask answers one question about a case. Where the question names the client's
+// address, only what may be that client's is followed; the answer is the one
+// that Resolve and Case.Ask give.
+func Ask(st *store.Store, view View, q Question) (*Answer, error) {
+	want, err := q.parse()
+	if err != nil {
+		return nil, err
+	}
+	k, err := resolveFor(st, view, want)
+	if err != nil {
+		return nil, err
+	}
+	return k.Ask(q)
+}
+
+// resolveFor finds and follows at least the connections that are asked for.
+func resolveFor(st *store.Store, view View, want *question) (*Case, error) {
 	w, err := see(st, view)
 	if err != nil {
 		return nil, err
 	}
 	r := newResolver(w)
-	found, err := r.connections(&question{})
+	found, err := r.connections(want)
 	return &Case{world: w, found: found, r: r}, err
 }
 

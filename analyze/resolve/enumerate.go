@@ -190,15 +190,25 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 	if err := r.readSockets(); err != nil {
 		return nil, err
 	}
+	only, err := r.clients(want)
+	if err != nil {
+		return nil, err
+	}
 	var out []*conn
 	var servers []group
 	for _, g := range r.ends() {
+		if only != nil && !only[g.key.local] && !only[g.key.remote] {
+			continue
+		}
 		server, err := r.isServer(g)
 		if err != nil {
 			return nil, err
 		}
 		if server {
 			servers = append(servers, g)
+			continue
+		}
+		if only != nil && !only[g.key.local] {
 			continue
 		}
 		c := &conn{protocol: g.key.protocol, client: g.key.local, service: g.key.remote, place: g.key.place, host: g.key.place.host, sockets: g.list, state: stateOf(g.list)}
@@ -208,7 +218,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		}
 		out = append(out, c)
 	}
-	fromTables, err := r.fromTables(out)
+	fromTables, err := r.fromTables(out, only)
 	if err != nil {
 		return nil, err
 	}
@@ -232,10 +242,10 @@ func stateOf(list []record.Socket) string {
 
 // fromTables resolves the connections that only tables know: entries that no
 // path has explained and that are not themselves what another entry leads to.
-func (r *resolver) fromTables(known []*conn) ([]*conn, error) {
+func (r *resolver) fromTables(known []*conn, only map[netip.AddrPort]bool) ([]*conn, error) {
 	var left []record.Translation
 	after := map[record.Tuple]bool{}
-	err := r.st.Translations(func(t *record.Translation) error {
+	err := r.entries(only, func(t *record.Translation) error {
 		if !r.current[t.Section] || t.Protocol != record.TCP && t.Protocol != record.UDP && t.Protocol != record.SCTP {
 			return nil
 		}
@@ -262,10 +272,18 @@ func (r *resolver) fromTables(known []*conn) ([]*conn, error) {
 		return r.less(left[i].Pos, left[j].Pos)
 	})
 	var out []*conn
+	type entry struct {
+		place    *place
+		protocol record.Protocol
+		before   record.Tuple
+	}
+	taken := map[entry]bool{} // a table read twice, or events: one connection
 	for _, t := range left {
-		if r.used[t.Pos] {
+		e := entry{r.placeOf[t.Section], t.Protocol, t.Before}
+		if r.used[t.Pos] || taken[e] {
 			continue
 		}
+		taken[e] = true
 		if ofZtunnel(t) && t.Ingress {
 			if !r.sent(known, t) && !r.sent(out, t) {
 				out = append(out, r.throughTunnel(t))

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
 	"whichbackend/analyze/resolve"
+	"whichbackend/collect/bundle"
 )
 
 func (a *app) askCommand() *cobra.Command {
@@ -34,16 +36,25 @@ backend or a proven none, 4 when some has not or nothing matched.`,
   whichbackend ask bundle.tar.gz -o json | jq '.connections[].verdict'`,
 		Args: atLeast(1, "a BUNDLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			answer, err := a.ask(args, q)
+			view, err := a.view()
 			if err != nil {
 				return err
 			}
-			opt := a.options()
-			opt.Explain = explain
-			if err := render.Answer(a.stdout, answer, a.output, opt); err != nil {
+			if err := q.Check(); err != nil {
 				return err
 			}
-			return askStatus(answer)
+			return a.with(cmd.Context(), args, func(c *load.Case) error {
+				answer, err := a.ask(c, view, q)
+				if err != nil {
+					return err
+				}
+				opt := a.options()
+				opt.Explain = explain
+				if err := render.Answer(a.stdout, answer, a.output, opt); err != nil {
+					return err
+				}
+				return a.askStatus(c, args, answer)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&q.From, "from", "", "the client: WHO")
@@ -54,29 +65,20 @@ backend or a proven none, 4 when some has not or nothing matched.`,
 	return cmd
 }
 
-// ask answers one question about the inputs.
-func (a *app) ask(inputs []string, q resolve.Question) (*resolve.Answer, error) {
-	var view resolve.View
-	if a.at != "" {
-		at, err := load.Time(a.at)
-		if err != nil {
-			return nil, usageError{err}
-		}
-		view.At = at
+// view is what --at asks for.
+func (a *app) view() (view resolve.View, err error) {
+	if a.at == "" {
+		return view, nil
 	}
-	if err := q.Check(); err != nil {
-		return nil, err
+	if view.At, err = load.Time(a.at); err != nil {
+		err = usageError{fmt.Errorf("--at: %w", err)}
 	}
-	c, err := a.open(inputs)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	k, err := resolve.Resolve(c.Store, view)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := k.Ask(q)
+	return view, err
+}
+
+// ask answers one question about a case.
+func (a *app) ask(c *load.Case, view resolve.View, q resolve.Question) (*resolve.Answer, error) {
+	answer, err := resolve.Ask(c.Store, view, q)
 	if err != nil {
 		return nil, err
 	}
@@ -84,14 +86,21 @@ func (a *app) ask(inputs []string, q resolve.Question) (*resolve.Answer, error) 
 	answer.Warnings = append(answer.Warnings, c.Warnings...)
 	if len(answer.Connections) == 0 {
 		answer.Warnings = append(answer.Warnings, "no connection in the bundle matches the question")
-		fmt.Fprintln(a.stderr, "no connection in the bundle matches; whichbackend inspect shows what it holds")
 	}
 	return answer, nil
 }
 
 // askStatus is the exit status of an answer.
-func askStatus(answer *resolve.Answer) error {
+func (a *app) askStatus(c *load.Case, inputs []string, answer *resolve.Answer) error {
 	if len(answer.Connections) == 0 {
+		understood, err := c.Understood()
+		if err != nil {
+			return err
+		}
+		if !understood {
+			return &bundle.Error{Path: strings.Join(inputs, ", "), Why: "nothing in it is understood", Do: "whichbackend inspect shows what it holds"}
+		}
+		fmt.Fprintln(a.stderr, "no connection in the bundle matches; whichbackend inspect shows what it holds")
 		return status(exitInconclusive)
 	}
 	for i := range answer.Connections {

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
 )
 
@@ -18,17 +19,14 @@ understood. -o wide shows the problems too.`,
   whichbackend inspect bundle.tar.gz -o json | jq '.artifacts[] | select(.unknown > 0)'`,
 		Args: atLeast(1, "a BUNDLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			in, err := c.Inspect()
-			if err != nil {
-				return err
-			}
-			in.Tool = toolVersion()
-			return render.Inspection(a.stdout, in, a.output, a.options())
+			return a.with(cmd.Context(), args, func(c *load.Case) error {
+				in, err := c.Inspect()
+				if err != nil {
+					return err
+				}
+				in.Tool = toolVersion()
+				return render.Inspection(a.stdout, in, a.output, a.options())
+			})
 		},
 	}
 	a.caseFlags(cmd, render.InspectFormats...)

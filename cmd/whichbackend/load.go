@@ -28,12 +28,12 @@ docs/schema.md; any sqlite3 reads them.`,
 			if db == "" {
 				return usageError{fmt.Errorf("load needs --db FILE")}
 			}
-			if _, err := os.Stat(db); err == nil && !force {
+			if _, err := os.Lstat(db); err == nil && !force {
 				return usageError{fmt.Errorf("%s exists; --force replaces it", db)}
 			}
 			temp := db + ".tmp"
 			os.Remove(temp)
-			warnings, err := load.Into(temp, args, load.Options{Stdin: a.stdin})
+			warnings, damaged, err := load.Into(temp, args, load.Options{Stdin: a.stdin, Stop: cmd.Context().Err})
 			if err == nil {
 				err = os.Rename(temp, db)
 			}
@@ -43,6 +43,9 @@ docs/schema.md; any sqlite3 reads them.`,
 			}
 			for _, w := range warnings {
 				fmt.Fprintln(a.stderr, "warning: "+render.Clean(w))
+			}
+			if damaged != nil {
+				return damaged
 			}
 			return nil
 		},

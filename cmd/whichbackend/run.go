@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -57,9 +58,25 @@ func run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args []
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	return a.exit(err)
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	select {
+	case err := <-done:
+		return a.exit(err)
+	case <-ctx.Done():
+	}
+	// A load sees the interrupt itself and clears away what it began; what
+	// else may still run leaves nothing behind.
+	select {
+	case err := <-done:
+		return a.exit(err)
+	case <-time.After(grace):
+		return a.exit(ctx.Err())
+	}
 }
+
+// grace is how long an interrupted command may take to end by itself.
+const grace = 2 * time.Second
 
 // exit decides the exit status, in this one place.
 func (a *app) exit(err error) int {
@@ -75,14 +92,27 @@ func (a *app) exit(err error) int {
 	case errors.Is(err, errBrokenPipe), isBrokenPipe(err):
 		return exitAnswered
 	}
-	fmt.Fprintln(a.stderr, "whichbackend: "+render.Clean(err.Error()))
 	switch {
-	case errors.As(err, &unusable), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+	case errors.As(err, &unusable):
+		a.say(err.Error())
 		return exitUnusable
 	case errors.As(err, &usage), errors.As(err, &question), strings.HasPrefix(err.Error(), "unknown command"):
+		a.say(err.Error())
+		if !strings.ContainsAny(err.Error(), ";") { // what does not say itself what to do
+			fmt.Fprintln(a.stderr, "whichbackend --help shows how to ask")
+		}
 		return exitUsage
+	case errors.Is(err, context.Canceled):
+		a.say("interrupted")
+		return exitRuntime
 	}
+	a.say(err.Error())
 	return exitRuntime
+}
+
+// say prints a message in one line, whatever a bundle put into it.
+func (a *app) say(text string) {
+	fmt.Fprintln(a.stderr, "whichbackend: "+render.Clean(text))
 }
 
 var errBrokenPipe = io.ErrClosedPipe
@@ -112,17 +142,28 @@ Several are read as one case.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(a.askCommand(), a.inspectCommand(), a.loadCommand(), a.sqlCommand(), a.testCommand(), a.versionCommand())
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = oneOf(c), func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
 }
 
-// usageTemplate is cobra's with the examples first: people look for those.
-const usageTemplate = `{{if .HasExample}}Examples:
+// helpTemplate begins with the examples: people look for those.
+const helpTemplate = `{{if .HasExample}}Examples:
 {{.Example}}
 
-{{end}}Usage:{{if .Runnable}}
+{{end}}{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}`
+
+const usageTemplate = `Usage:{{if .Runnable}}
   {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND
 
@@ -153,6 +194,40 @@ func (a *app) versionCommand() *cobra.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// helpCommand is cobra's with an error for a command that is not there.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Tell more of a command",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			for _, c := range root.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, c.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", strings.Join(args, " "))}
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// oneOf refuses what is none of the commands below cmd.
+func oneOf(cmd *cobra.Command) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("%s does not know %q; see whichbackend %s --help", cmd.Name(), args[0], cmd.Name())}
+		}
+		return nil
 	}
 }
 
@@ -199,9 +274,43 @@ func (a *app) outputFlag(cmd *cobra.Command, outputs ...string) {
 	}
 }
 
+// with is read for commands that answer: their status says that an input was
+// damaged, also when what was readable of it gave an answer.
+func (a *app) with(ctx context.Context, inputs []string, f func(*load.Case) error) error {
+	var damaged *bundle.Error
+	err := a.read(ctx, inputs, func(c *load.Case) error {
+		damaged = c.Damaged
+		return f(c)
+	})
+	var st status
+	if damaged != nil && (err == nil || errors.As(err, &st)) {
+		return damaged
+	}
+	return err
+}
+
+// read loads the inputs as one case and works on it. A case from the cache
+// that turns out damaged is loaded again; f prints only after it has read.
+func (a *app) read(ctx context.Context, inputs []string, f func(*load.Case) error) error {
+	for {
+		c, err := a.open(ctx, inputs)
+		if err != nil {
+			return err
+		}
+		err = f(c)
+		c.Close()
+		if !load.IsDamage(err) {
+			return err
+		}
+		if !c.Drop() {
+			return &bundle.Error{Path: strings.Join(inputs, ", "), Why: err.Error(), Do: "load the bundle again"}
+		}
+	}
+}
+
 // open loads the inputs as one case and prints what went wrong with them.
-func (a *app) open(inputs []string) (*load.Case, error) {
-	opt := load.Options{Stdin: a.stdin, Key: buildKey()}
+func (a *app) open(ctx context.Context, inputs []string) (*load.Case, error) {
+	opt := load.Options{Stdin: a.stdin, Key: buildKey(), Stop: ctx.Err}
 	if !a.noCache {
 		if dir, err := os.UserCacheDir(); err == nil {
 			opt.Cache = filepath.Join(dir, "whichbackend")

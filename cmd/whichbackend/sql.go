@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
 )
 
@@ -20,17 +23,21 @@ database is opened read-only. docs/schema.md describes the views.`,
   whichbackend sql case.db 'SELECT backend, count(*) FROM services GROUP BY backend' -o csv`,
 		Args: atLeast(2, "a BUNDLE or DB, and a statement"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
+			last := len(args) - 1
+			if strings.TrimSpace(args[last]) == "" {
+				return usageError{errors.New("the statement is empty; write it as 'SELECT * FROM sockets'")}
 			}
-			defer c.Close()
-			rows, err := c.ReadOnly(cmd.Context(), args[len(args)-1])
-			if err != nil {
-				return usageError{err}
-			}
-			defer rows.Close()
-			return a.printRows(rows)
+			return a.with(cmd.Context(), args[:last], func(c *load.Case) error {
+				rows, err := c.ReadOnly(cmd.Context(), args[last])
+				switch {
+				case load.IsDamage(err), errors.Is(err, context.Canceled):
+					return err
+				case err != nil:
+					return usageError{fmt.Errorf("%w; docs/schema.md describes the views", err)}
+				}
+				defer rows.Close()
+				return a.printRows(rows)
+			})
 		},
 	}
 	a.caseFlags(cmd, render.TableFormats...)
@@ -62,9 +69,6 @@ func (a *app) printRows(rows *sql.Rows) error {
 		t.Rows = append(t.Rows, cells)
 	}
 	if err := rows.Err(); err != nil {
-		if strings.Contains(err.Error(), "readonly") {
-			return usageError{fmt.Errorf("the database is read-only: %w", err)}
-		}
 		return err
 	}
 	return render.Rows(a.stdout, t, a.output, a.options())

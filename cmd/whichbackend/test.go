@@ -1,16 +1,21 @@
 package main
 
 import (
+	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"whichbackend/analyze/expect"
+	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
 	"whichbackend/analyze/resolve"
+	"whichbackend/collect/bundle"
 )
 
 func (a *app) testCommand() *cobra.Command {
@@ -29,11 +34,11 @@ describes the file. The exit status is 3 when an answer is not as expected.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := expect.Find(args)
 			if err != nil {
-				return err
+				return noTests(args, err)
 			}
 			var all []expect.Result
 			for _, file := range files {
-				results, err := a.testFile(file, update)
+				results, err := a.testFile(cmd.Context(), file, update)
 				if err != nil {
 					return err
 				}
@@ -55,27 +60,30 @@ describes the file. The exit status is 3 when an answer is not as expected.`,
 }
 
 // testFile asks the questions of one expect.yaml.
-func (a *app) testFile(file string, update bool) ([]expect.Result, error) {
+func (a *app) testFile(ctx context.Context, file string, update bool) ([]expect.Result, error) {
 	f, err := expect.Read(file)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	c, err := a.open(f.Inputs())
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	k, err := resolve.Resolve(c.Store, resolve.View{})
-	if err != nil {
-		return nil, err
-	}
 	var out []expect.Result
-	for _, q := range f.Questions {
-		r, err := expect.Ask(k, file, q)
+	// A damaged bundle that answers as expected is a test too.
+	err = a.read(ctx, f.Inputs(), func(c *load.Case) error {
+		k, err := resolve.Resolve(c.Store, resolve.View{})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", file, q.Title(), err)
+			return err
 		}
-		out = append(out, r)
+		out = nil
+		for _, q := range f.Questions {
+			r, err := expect.Ask(k, file, q)
+			if err != nil {
+				return fmt.Errorf("%s: %s: %w", file, q.Title(), err)
+			}
+			out = append(out, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if !update {
 		return out, nil
@@ -87,6 +95,21 @@ func (a *app) testFile(file string, update bool) ([]expect.Result, error) {
 		out[i].Why = nil
 	}
 	return out, nil
+}
+
+// noTests says why there is nothing to test.
+func noTests(args []string, err error) error {
+	e := &bundle.Error{Path: strings.Join(args, ", "), Why: err.Error(), Do: "docs/testing.md shows how to write one"}
+	var p *fs.PathError
+	switch {
+	case errors.As(err, &p):
+		e.Path, e.Why, e.Do = p.Path, p.Err.Error(), "check the path"
+	case errors.Is(err, expect.ErrNone):
+		e.Why = expect.ErrNone.Error()
+	default:
+		return err
+	}
+	return e
 }
 
 // printResults prints one line a question, and gives the exit status.

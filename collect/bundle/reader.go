@@ -167,6 +167,8 @@ func (r *Reader) damage(entry string, err error) {
 	why := describe(err)
 	if entry != "" {
 		why = entry + ": " + why
+	} else {
+		r.warn("%s; what was readable is used", why)
 	}
 	r.damaged = &Error{Path: r.guard.path, Why: why, Do: doAgain + "; what was readable is used"}
 }
