@@ -160,10 +160,14 @@ func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, hosts map[st
 			if s.Name == "" || !bySource(s) || s.Type == "redirect" || s.Type == "dnat" {
 				continue
 			}
-			if name != s.Name || namespace != s.Namespace {
+			in := s.Namespace
+			if s.Source == record.FromDocker {
+				in = "" // a docker network is no part of a service's name
+			}
+			if name != s.Name || namespace != in {
 				n++
 			}
-			name, namespace = s.Name, s.Namespace
+			name, namespace = s.Name, in
 		}
 		if n == 1 {
 			party.Name, party.Namespace = name, namespace
