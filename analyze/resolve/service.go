@@ -160,10 +160,7 @@ func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, hosts map[st
 			if s.Name == "" || !bySource(s) || s.Type == "redirect" || s.Type == "dnat" {
 				continue
 			}
-			in := s.Namespace
-			if s.Source == record.FromDocker {
-				in = "" // a docker network is no part of a service's name
-			}
+			in := s.shownNamespace()
 			if name != s.Name || namespace != in {
 				n++
 			}
@@ -175,6 +172,15 @@ func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, hosts map[st
 		}
 	}
 	return party, true
+}
+
+// shownNamespace is the Kubernetes namespace of a service. The one that docker
+// tells is a network, which is no part of the service's name.
+func (s service) shownNamespace() string {
+	if s.Source == record.FromDocker {
+		return ""
+	}
+	return s.Namespace
 }
 
 // choice is one backend that a service may choose.
@@ -400,8 +406,8 @@ func (w *world) choiceReason(s, half service, b record.Backend) string {
 	}[half.Source]
 	text := what + " of "
 	if s.Name != "" {
-		if s.Namespace != "" {
-			text += s.Namespace + "/"
+		if in := s.shownNamespace(); in != "" {
+			text += in + "/"
 		}
 		text += s.Name
 	} else {
