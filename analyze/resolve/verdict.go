@@ -567,7 +567,8 @@ func (c *conn) mechanisms() []string {
 			}
 		}
 	}
-	if len(out) == 0 && c.direct {
+	// A server's socket alone does not tell what the client dialled.
+	if len(out) == 0 && c.direct && (len(c.sockets) > 0 || len(c.through) > 0) {
 		return []string{"direct"}
 	}
 	if len(out) == 0 && c.choices.mech != "" {
