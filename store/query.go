@@ -233,6 +233,22 @@ func (s *Store) Sources(a netip.Addr) ([]netip.AddrPort, error) {
 	}, first, last)
 }
 
+// Redirected calls f for every translation that leads to another port of the
+// address that was dialled.
+func (s *Store) Redirected(f func(section int, dialled netip.AddrPort)) error {
+	return each(s, "SELECT section, before_destination, after_destination FROM translation WHERE before_destination <> after_destination ORDER BY rowid", func(r *sql.Rows) error {
+		var section int
+		var before, after any
+		if err := r.Scan(&section, &before, &after); err != nil {
+			return err
+		}
+		if b, a := readEndpoint(before), readEndpoint(after); b.Addr() == a.Addr() && !b.Addr().IsLoopback() {
+			f(section, b)
+		}
+		return nil
+	})
+}
+
 // LoopbackTranslations returns all hairpin legs whose source is a stand-in.
 func (s *Store) LoopbackTranslations() (out []record.Translation, err error) {
 	err = s.translations("SELECT "+translationColumns+"WHERE flags & 32 ORDER BY rowid", func(t *record.Translation) error { out = append(out, *t); return nil })

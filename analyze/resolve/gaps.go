@@ -91,6 +91,9 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 		mech = r.captureMechanism(c.place)
 	}
 	host := c.host
+	if n := len(c.steps); n > 0 {
+		host = hostOf(c.steps[n-1].place)
+	}
 	on := ""
 	if host != "" {
 		on = " of " + host

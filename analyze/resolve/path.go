@@ -399,7 +399,7 @@ func (r *resolver) selected(s sighting) ([]claim, error) {
 	var carried []claim
 	for _, t := range list {
 		p := r.placeOf[t.Section]
-		if p != s.place || t.Protocol != s.t.Protocol || t.Selects || t.Ingress || t.Via != s.t.Via || t.Service != s.t.Service || !r.current[t.Section] {
+		if p != s.place || t.Protocol != s.t.Protocol || t.Selects || t.Ingress && !t.Loopback || t.Via != s.t.Via || t.Service != s.t.Service || !r.current[t.Section] {
 			continue
 		}
 		r.use(t.Pos)
@@ -448,7 +448,7 @@ func (r *resolver) disagree(carried []claim, numbered netip.AddrPort, s sighting
 func (r *resolver) loopbackLegs(t record.Translation) []record.Translation {
 	var out []record.Translation
 	for _, l := range r.loopbacks {
-		if !l.Ingress && l.Before.Source.Port() == t.Before.Source.Port() && l.Before.Destination.Addr() == t.Before.Source.Addr() && l.Before.Source != t.Before.Source {
+		if l.Before.Source.Port() == t.Before.Source.Port() && l.Before.Destination.Addr() == t.Before.Source.Addr() && l.Before.Source != t.Before.Source {
 			out = append(out, l)
 		}
 	}

@@ -111,6 +111,9 @@ func (r *resolver) translated(c *conn) {
 		}
 	case c.weak != "":
 		c.verdict, c.reason = Deduced, c.weak
+		if witness != "" {
+			c.reason += "; " + witness
+		}
 	case witness != "":
 		c.verdict, c.reason = Proven, names+" names it; "+witness
 	default:

@@ -120,7 +120,7 @@ func see(st *store.Store, view View) (*world, error) {
 		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{},
 		byAddress: map[netip.AddrPort][]service{}, byIP: map[netip.Addr][]service{}, byPort: map[uint16][]service{},
 		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]netip.AddrPort{}}
-	for _, step := range []func() error{w.readArtifacts, w.readOwners, w.readPlaces, w.readAddresses, w.nameByAddress, w.readServices} {
+	for _, step := range []func() error{w.readArtifacts, w.readOwners, w.readPlaces, w.readAddresses, w.redirectedAddresses, w.nameByAddress, w.readServices} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -421,6 +421,26 @@ func (w *world) borrowed(p *place, a netip.Addr) bool {
 	}
 	o := w.ownerAt(a, "")
 	return o != nil && o.kind == "pod" && (o.name != p.name || o.namespace != p.namespace && p.namespace != "")
+}
+
+// redirectedAddresses learns addresses of a workload whose connection table was
+// recorded, but neither its sockets nor its addresses: what the table redirects
+// to another port of the same address is the workload's own.
+func (w *world) redirectedAddresses() error {
+	bare := map[*place]bool{}
+	for _, p := range w.places {
+		if p.workload() && len(p.addrs) == 0 && p.formats["conntrack"] {
+			bare[p] = true
+		}
+	}
+	if len(bare) == 0 {
+		return nil
+	}
+	return w.st.Redirected(func(section int, a netip.AddrPort) {
+		if p := w.placeOf[section]; bare[p] && w.current[section] {
+			p.addrs[a.Addr()] = true
+		}
+	})
 }
 
 // nameByAddress gives a place that is known only by process or number the
