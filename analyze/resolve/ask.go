@@ -175,7 +175,30 @@ func (r *resolver) dialled(c *conn) Party {
 	if c.direct {
 		return r.partyFor(c)
 	}
+	for _, s := range c.steps {
+		for _, t := range s.ts {
+			if p, ok := clusterService(t.Cluster); ok && s.before.Destination == c.service {
+				p.Address = c.service.String()
+				return p
+			}
+		}
+	}
 	return r.party(c.service, c.host)
+}
+
+// clusterService is the Kubernetes service that an Istio cluster stands for:
+// outbound|8000||httpbin.default.svc.cluster.local.
+func clusterService(cluster string) (Party, bool) {
+	parts := strings.Split(cluster, "|")
+	if len(parts) != 4 || parts[0] != "outbound" {
+		return Party{}, false
+	}
+	name, rest, _ := strings.Cut(parts[3], ".")
+	namespace, domain, _ := strings.Cut(rest, ".")
+	if name == "" || namespace == "" || !strings.HasPrefix(domain, "svc") {
+		return Party{}, false
+	}
+	return Party{Kind: "service", Namespace: namespace, Name: name}, true
 }
 
 // build writes a connection as an answer's.
