@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -111,12 +112,16 @@ func Find(paths []string) ([]string, error) {
 	seen := map[string]bool{}
 	var out []string
 	for _, p := range paths {
-		n := len(out)
+		found := false
 		err := filepath.WalkDir(p, func(path string, e fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
-			if !e.IsDir() && (filepath.Base(path) == "expect.yaml" || path == p) && !seen[path] {
+			if e.IsDir() || filepath.Base(path) != "expect.yaml" && path != p {
+				return nil
+			}
+			found = true
+			if path = filepath.Clean(path); !seen[path] {
 				seen[path] = true
 				out = append(out, path)
 			}
@@ -125,7 +130,7 @@ func Find(paths []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(out) == n {
+		if !found {
 			return nil, fmt.Errorf("%s: %w", p, ErrNone)
 		}
 	}
@@ -142,8 +147,11 @@ func Read(path string) (*File, error) {
 	f := &File{Path: path}
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	dec.KnownFields(true)
-	if err := dec.Decode(f); err != nil {
+	if err := dec.Decode(f); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(f.Questions) == 0 {
+		return nil, fmt.Errorf("%s: it asks no questions; docs/testing.md shows how to write them", path)
 	}
 	if len(f.Bundle) == 0 {
 		f.Bundle = Bundles{"."}

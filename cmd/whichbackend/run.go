@@ -55,9 +55,6 @@ func run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args []
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()
 	select {
@@ -146,7 +143,10 @@ Several are read as one case.`,
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(a.askCommand(), a.inspectCommand(), a.loadCommand(), a.sqlCommand(), a.testCommand(), a.versionCommand())
-	root.InitDefaultCompletionCmd()
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.InitDefaultCompletionCmd() // keeps the output that is set by now
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Args, c.RunE = oneOf(c), func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
