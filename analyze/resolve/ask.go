@@ -293,6 +293,9 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 		c.protocol = record.UDP
 	}
 	set := r.choose(service, c.protocol, r.hostsFor(c, service), 0)
+	if len(set.list) == 0 && !set.empty {
+		set = r.byPodName(service, c.protocol, true)
+	}
 	if r.sidecar(c) {
 		set = r.proxyChoices(c.place, service, c)
 	}
@@ -377,15 +380,18 @@ var controllerName = regexp.MustCompile(`^(.+?)(?:-[a-f0-9]{6,10})?-[a-z0-9]{5}$
 
 // byPodName is the last resort for candidates: pods that are named after the
 // service, where no list of endpoints was recorded. It never settles anything.
-func (w *world) byPodName(list []service, dst netip.AddrPort) choices {
+//
+// The port that pods serve on is the service's own where nothing tells it
+// (samePort), or else such a service gives no candidates.
+func (w *world) byPodName(dst netip.AddrPort, p record.Protocol, samePort bool) choices {
 	got := choices{}
-	for _, s := range list {
-		if s.Source != record.FromKubernetes || s.Name == "" {
-			continue
+	for _, s := range w.servicesAt(dst, p, nil) {
+		port := s.TargetPort
+		if port == 0 && samePort && s.Type == "ClusterIP" {
+			port = dst.Port()
 		}
-		port := dst.Port()
-		if s.TargetPort != 0 {
-			port = s.TargetPort
+		if s.Source != record.FromKubernetes || s.Name == "" || port == 0 {
+			continue
 		}
 		for _, a := range sortedOwners(w.owners) {
 			for _, o := range w.owners[a] {

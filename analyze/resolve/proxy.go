@@ -333,7 +333,7 @@ func (r *resolver) readChoices(p *place, dst netip.AddrPort, c *conn) choices {
 		said = r.clusterByName(&set, p, dst, c, seen)
 	}
 	if !said {
-		other := r.choose(dst, c.protocol, r.hostsFor(c, dst), 0)
+		other := r.chooseOrGuess(dst, c.protocol, r.hostsFor(c, dst))
 		other.http, other.tcp, other.mech = set.http, set.tcp, set.mech
 		other.complete = false // what the sidecar may choose is its own matter
 		other.through = !listener && rest["PassthroughCluster"]

@@ -233,7 +233,7 @@ func (w *world) choose(dst netip.AddrPort, p record.Protocol, hosts map[string]b
 			return got
 		}
 	}
-	return w.byPodName(list, dst)
+	return choices{}
 }
 
 func hasSource(list []record.Source, s record.Source) bool {

@@ -187,6 +187,16 @@ func (r *resolver) isBackend(a netip.AddrPort) bool {
 	return false
 }
 
+// chooseOrGuess lists the backends of a service, or, where none were recorded,
+// the pods that are named after it.
+func (r *resolver) chooseOrGuess(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) choices {
+	set := r.choose(dst, p, hosts, 0)
+	if len(set.list) == 0 && !set.empty {
+		return r.byPodName(dst, p, false)
+	}
+	return set
+}
+
 // chooseAny lists what may stand behind an intermediate address.
 func (r *resolver) chooseAny(dst netip.AddrPort, p record.Protocol, host string) choices {
 	for _, q := range r.holders(dst.Addr(), host) {
@@ -382,7 +392,7 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
 		return
 	}
-	set := r.choose(c.service, c.protocol, hosts, 0)
+	set := r.chooseOrGuess(c.service, c.protocol, hosts)
 	c.choices = set
 	if b, ev, ok := r.soleServer(c, set); ok {
 		c.verdict = Deduced
@@ -463,7 +473,7 @@ func (r *resolver) soleServer(c *conn, set choices) (Party, []Evidence, bool) {
 // to a backend.
 func (r *resolver) fromChoices(c *conn, why string) {
 	if len(c.choices.list) == 0 {
-		c.choices = r.choose(c.service, c.protocol, r.hostsFor(c, c.service), 0)
+		c.choices = r.chooseOrGuess(c.service, c.protocol, r.hostsFor(c, c.service))
 	}
 	r.setCandidates(c, c.choices.list, why)
 }
