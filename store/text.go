@@ -118,7 +118,7 @@ func (s *Store) Lines(artifact, first, n int) ([]string, error) {
 		}
 	}
 	if isOpen && len(out) < n {
-		out = append(out, string(open))
+		out = append(out, strings.TrimSuffix(string(open), "\r"))
 	}
 	return out, rows.Err()
 }

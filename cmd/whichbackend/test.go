@@ -128,7 +128,7 @@ func (a *app) printResults(all []expect.Result) error {
 		switch a.output {
 		case "github":
 			if !r.OK() {
-				fmt.Fprintf(a.stdout, "::error file=%s::%s\n", githubEscape(r.File), githubEscape(title+": "+strings.Join(r.Why, "; ")))
+				fmt.Fprintf(a.stdout, "::error file=%s::%s\n", githubProperty(r.File), githubEscape(title+": "+render.Clean(strings.Join(r.Why, "; "))))
 			}
 		default:
 			fmt.Fprintf(a.stdout, "%s %d - %s\n", word, i+1, title)
@@ -153,6 +153,11 @@ func (a *app) printResults(all []expect.Result) error {
 // githubEscape keeps a text inside one workflow command.
 func githubEscape(s string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
+}
+
+// githubProperty keeps a text inside one property of a workflow command.
+func githubProperty(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(githubEscape(render.Clean(s)))
 }
 
 type junitSuite struct {
