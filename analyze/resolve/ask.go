@@ -165,7 +165,7 @@ func (k *Case) wanted(c *conn, q *question) bool {
 
 // dialled names the address that the client dialled.
 func (r *resolver) dialled(c *conn) Party {
-	if p, ok := r.serviceParty(c.service, c.protocol, r.hostsFor(c, c.service)); ok && !(c.direct && p.Name == "") {
+	if p, ok := r.serviceParty(c.service, c.protocol, r.seenBy(c, c.service)); ok && !(c.direct && p.Name == "") {
 		return p
 	}
 	if len(c.steps) > 0 && swarmPlace(c.steps[0].place) && len(c.backends) == 1 {
@@ -289,10 +289,10 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 			c.place = p
 		}
 	}
-	if len(r.servicesAt(service, record.TCP, nil)) == 0 {
+	if len(r.servicesAt(service, record.TCP, vantage{})) == 0 {
 		c.protocol = record.UDP
 	}
-	set := r.choose(service, c.protocol, r.hostsFor(c, service), 0)
+	set := r.choose(service, c.protocol, r.seenBy(c, service), 0)
 	if len(set.list) == 0 && !set.empty {
 		set = r.byPodName(service, c.protocol, true)
 	}
@@ -300,7 +300,7 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 		set = r.proxyChoices(c.place, service, c)
 	}
 	c.choices = set
-	for _, ch := range set.list {
+	for _, ch := range set.live() {
 		c.backends = append(c.backends, r.choiceBackend(ch))
 	}
 	c.verdict, c.reason = Candidates, "the bundle holds no such connection; these are the backends that a new one would choose from"
@@ -359,7 +359,7 @@ func (r *resolver) knownService(w *who) (netip.AddrPort, bool) {
 		if a.Port() == 0 && w.port != 0 {
 			a = netip.AddrPortFrom(a.Addr(), w.port)
 		}
-		p, _ := r.serviceParty(a, s.Protocol, nil)
+		p, _ := r.serviceParty(a, s.Protocol, vantage{})
 		if w.matches(p) {
 			found = append(found, a)
 		}
@@ -368,7 +368,7 @@ func (r *resolver) knownService(w *who) (netip.AddrPort, bool) {
 	if len(found) > 0 {
 		return found[0], true
 	}
-	if w.addr.IsValid() && w.port != 0 && len(r.servicesAt(netip.AddrPortFrom(w.addr, w.port), record.TCP, nil)) > 0 {
+	if w.addr.IsValid() && w.port != 0 && len(r.servicesAt(netip.AddrPortFrom(w.addr, w.port), record.TCP, vantage{})) > 0 {
 		return netip.AddrPortFrom(w.addr, w.port), true
 	}
 	return netip.AddrPort{}, false
@@ -385,7 +385,7 @@ var controllerName = regexp.MustCompile(`^(.+?)(?:-[a-f0-9]{6,10})?-[a-z0-9]{5}$
 // (samePort), or else such a service gives no candidates.
 func (w *world) byPodName(dst netip.AddrPort, p record.Protocol, samePort bool) choices {
 	got := choices{}
-	for _, s := range w.servicesAt(dst, p, nil) {
+	for _, s := range w.servicesAt(dst, p, vantage{}) {
 		port := s.TargetPort
 		if port == 0 && samePort && s.Type == "ClusterIP" {
 			port = dst.Port()

@@ -173,7 +173,7 @@ func (r *resolver) isServer(g group) (bool, error) {
 			return true, nil
 		}
 	}
-	if len(r.servicesAt(k.remote, k.protocol, nil)) > 0 && len(r.servicesAt(k.local, k.protocol, nil)) == 0 {
+	if len(r.servicesAt(k.remote, k.protocol, vantage{})) > 0 && len(r.servicesAt(k.local, k.protocol, vantage{})) == 0 {
 		return false, nil
 	}
 	// Nothing tells but the ports: clients take theirs from the ephemeral

@@ -34,6 +34,7 @@ type conn struct {
 	arrivals        []sighting           // rows of a log beside the backend that saw the last tuple
 	note            string               // what the reason adds
 	lost            string               // why a translation's backend is not known
+	gone            bool                 // it is none of the service's backends any more
 	verdict         Verdict
 	reason          string
 	backends        []Backend
@@ -69,6 +70,7 @@ const (
 	holderPlace
 	carrierPlace
 	hostPlace
+	routerPlace
 	farPlace
 	endPlace
 	otherPlace
@@ -237,6 +239,9 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 	case p.workload():
 		return 0, false, false
 	}
+	if p.kind == record.ScopeHost && c.place != nil && c.place.kind == record.ScopeHost && p.routes(cur.Source.Addr()) && !r.hasTables(c.host) {
+		return routerPlace, false, true
+	}
 	// The tables of the host on which the destination lives see it arrive.
 	for _, o := range r.owners[dst] {
 		if o.host == p.host && p.host != "" {
@@ -380,10 +385,22 @@ func (r *resolver) claims(c *conn, group []sighting) ([]claim, error) {
 		}
 		if len(sel) == 0 && c.lost == "" && len(group) == 1 {
 			c.lost = "the service entry names backend " + itoa(int(s.t.Backend)) + ", which no table holds"
+			c.gone = r.numbered(hostOf(s.place))
 			c.steps = append(c.steps, step{mechanism: "cilium", via: s.t.Via, place: s.place, before: s.t.Before, ts: []record.Translation{s.t}})
 		}
 	}
 	return out, nil
+}
+
+// numbered tells whether the numbers of backends are known on a host, so that
+// one which is not among them has gone.
+func (r *resolver) numbered(host string) bool {
+	for k := range r.numbers {
+		if k.host == host {
+			return true
+		}
+	}
+	return false
 }
 
 // selected finds the backend of an entry that records a choice: the entry that
@@ -471,6 +488,8 @@ func (r *resolver) contradict(c *conn, claims []claim) {
 	}
 	sort.SliceStable(k.Claims, func(i, j int) bool { return k.Claims[i].Backend < k.Claims[j].Backend })
 	c.conflict = k
+	first := claims[0].ts[0]
+	c.choices.mech = r.mechanism(step{via: first.Via, place: r.placeOf[first.Section], after: claims[0].after, ts: claims[0].ts}, first.Before)
 }
 
 // complete fills a step from the entries of its one claim.
@@ -535,13 +554,13 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 		host[s.place.host] = true
 	}
 	found := ""
-	for _, v := range r.servicesAt(cur.Destination, record.TCP, host) {
+	for _, v := range r.servicesAt(cur.Destination, record.TCP, vantage{hosts: host}) {
 		if m := r.serviceMechanism(v); m != "netfilter" && (found == "" || found == "ipvs") {
 			found = m
 		}
 	}
 	if found == "" {
-		for _, v := range r.servicesAt(cur.Destination, record.UDP, host) {
+		for _, v := range r.servicesAt(cur.Destination, record.UDP, vantage{hosts: host}) {
 			if m := r.serviceMechanism(v); m != "netfilter" && found == "" {
 				found = m
 			}

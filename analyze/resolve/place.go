@@ -16,6 +16,7 @@ type place struct {
 	namespace string
 	name      string
 	addrs     map[netip.Addr]bool
+	nets      []netip.Prefix  // of its addresses, where a listing tells them
 	formats   map[string]bool // the formats of the listings recorded in it
 	listeners map[listenKey][]listener
 }
@@ -35,6 +36,17 @@ type listener struct {
 // host's or a namespace that only carries traffic.
 func (p *place) workload() bool {
 	return p.kind == record.ScopePod || p.kind == record.ScopeContainer || p.kind == record.ScopePID
+}
+
+// routes tells whether the place holds an address in the network of another
+// one, and so may be its router.
+func (p *place) routes(a netip.Addr) bool {
+	for _, n := range p.nets {
+		if n.Contains(a) && n.Bits() < n.Addr().BitLen() && !n.Addr().IsLoopback() && n.Addr() != a {
+			return true
+		}
+	}
+	return false
 }
 
 // String is how answers call the place.
@@ -187,6 +199,7 @@ func (w *world) readAddresses() error {
 	for _, a := range list {
 		if p := w.placeOf[a.Section]; p != nil && w.current[a.Section] {
 			p.addrs[a.Prefix.Addr().Unmap()] = true
+			p.nets = append(p.nets, a.Prefix)
 		}
 	}
 	return w.st.Sockets(func(k *record.Socket) error {

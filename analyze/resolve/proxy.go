@@ -250,7 +250,7 @@ func (r *resolver) narrow(set choices, hosts map[netip.AddrPort][]upstream, cur 
 			}
 		}
 		if a == cur.Destination && !r.isBackend(a) {
-			out = append(out, r.choose(a, record.TCP, nil, 0).list...)
+			out = append(out, r.choose(a, record.TCP, vantage{}, 0).list...)
 			continue
 		}
 		out = append(out, ch)
@@ -333,7 +333,7 @@ func (r *resolver) readChoices(p *place, dst netip.AddrPort, c *conn) choices {
 		said = r.clusterByName(&set, p, dst, c, seen)
 	}
 	if !said {
-		other := r.chooseOrGuess(dst, c.protocol, r.hostsFor(c, dst))
+		other := r.chooseOrGuess(dst, c.protocol, r.seenBy(c, dst))
 		other.http, other.tcp, other.mech = set.http, set.tcp, set.mech
 		other.complete = false // what the sidecar may choose is its own matter
 		other.through = !listener && rest["PassthroughCluster"]
@@ -346,7 +346,7 @@ func (r *resolver) readChoices(p *place, dst netip.AddrPort, c *conn) choices {
 
 // clusterByName adds the proxy's own clusters of the service behind an address.
 func (r *resolver) clusterByName(set *choices, p *place, dst netip.AddrPort, c *conn, seen map[string]bool) bool {
-	party, ok := r.serviceParty(dst, c.protocol, r.hostsFor(c, dst))
+	party, ok := r.serviceParty(dst, c.protocol, r.seenBy(c, dst))
 	if !ok || party.Name == "" {
 		return false
 	}

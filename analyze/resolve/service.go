@@ -92,10 +92,20 @@ func (w *world) readNumbers() {
 	})
 }
 
-// servicesAt returns the services that stand behind an address, as seen from hosts:
-// those whose tables the connection passes. An empty list of hosts means that
-// it is not known which.
-func (w *world) servicesAt(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) []service {
+// vantage is from where a client sees a service.
+type vantage struct {
+	hosts   map[string]bool // whose tables the connection passes; empty: not known
+	outside bool            // the client is known to be none of the cluster's
+}
+
+// sees tells whether the tables of a host may decide.
+func (v vantage) sees(host string) bool {
+	return len(v.hosts) == 0 || v.hosts[host] || v.hosts[""] || host == ""
+}
+
+// servicesAt returns the services that stand behind an address, as seen from a
+// vantage.
+func (w *world) servicesAt(dst netip.AddrPort, p record.Protocol, from vantage) []service {
 	var out []service
 	add := func(list []service, anyAddress bool) {
 		for _, s := range list {
@@ -105,7 +115,7 @@ func (w *world) servicesAt(dst netip.AddrPort, p record.Protocol, hosts map[stri
 			if anyAddress && (s.Address.Addr().Is4() != dst.Addr().Is4() || !w.hostAddress(dst.Addr(), s)) {
 				continue
 			}
-			if s.place != nil && len(hosts) > 0 && !hosts[s.place.host] && !hosts[""] && s.place.host != "" {
+			if s.place != nil && !from.sees(s.place.host) || s.Inside && from.outside {
 				continue
 			}
 			out = append(out, s)
@@ -142,9 +152,9 @@ func (w *world) hostAddress(a netip.Addr, s service) bool {
 }
 
 // serviceParty names the service behind an address.
-func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) (Party, bool) {
+func (w *world) serviceParty(dst netip.AddrPort, p record.Protocol, from vantage) (Party, bool) {
 	party := Party{Address: dst.String()}
-	list := w.servicesAt(dst, p, hosts)
+	list := w.servicesAt(dst, p, from)
 	if len(list) == 0 {
 		return party, false
 	}
@@ -190,6 +200,7 @@ type choice struct {
 	reason  string
 	pos     record.Pos
 	mech    string
+	old     bool // it gets no new connections, but may have kept one
 }
 
 // choices are the backends that a service may choose from. settled is true
@@ -213,10 +224,9 @@ var sourceOrder = [][]record.Source{
 	{record.FromKubernetes, record.FromDocker, record.FromCiliumAgent, record.FromZtunnel},
 }
 
-// choose lists the backends behind an address. hosts are those whose tables
-// the connection passes.
-func (w *world) choose(dst netip.AddrPort, p record.Protocol, hosts map[string]bool, depth int) choices {
-	list := w.servicesAt(dst, p, hosts)
+// choose lists the backends behind an address, as seen from a vantage.
+func (w *world) choose(dst netip.AddrPort, p record.Protocol, from vantage, depth int) choices {
+	list := w.servicesAt(dst, p, from)
 	for _, sources := range sourceOrder {
 		got := choices{complete: true}
 		any := false
@@ -337,7 +347,7 @@ func filter(list []service, keep func(service) bool) []service {
 // traffic on (Swarm's ingress) is followed to what is behind it.
 func (w *world) addChoice(c *choices, s, half service, b record.Backend, dst netip.AddrPort, p record.Protocol, depth int) {
 	a := b.Address
-	if !a.IsValid() || b.State == "not ready" || half.Source == record.FromIPVS && b.Weight == 0 {
+	if !a.IsValid() {
 		return
 	}
 	if a.Port() == 0 {
@@ -373,6 +383,13 @@ func (w *world) addChoice(c *choices, s, half service, b record.Backend, dst net
 		pos = half.Pos
 	}
 	ch := choice{address: a, pos: pos, mech: w.serviceMechanism(s), reason: w.choiceReason(s, half, b)}
+	switch {
+	case half.Source == record.FromIPVS && b.Weight == 0:
+		ch.old = true
+		ch.reason += " with weight 0: it gets no new connections"
+	case b.State == "not ready" || b.State == "terminating" || b.State == "quarantined" || b.State == "maintenance":
+		ch.old = true
+	}
 	if b.Name != "" {
 		ch.name = Party{Kind: "pod", Namespace: b.Namespace, Name: b.Name, Host: b.Host}
 		if half.Source == record.FromDocker {
@@ -439,9 +456,22 @@ func (c *choices) tidy() {
 		}
 	}
 	c.list = out
-	if len(out) > 0 {
+	if len(c.live()) > 0 {
 		c.empty = false
+	} else if len(out) > 0 && c.complete {
+		c.empty = true
 	}
+}
+
+// live are the choices that a new connection has.
+func (c *choices) live() []choice {
+	var out []choice
+	for _, x := range c.list {
+		if !x.old {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // serviceMechanism tells whose service it is.
@@ -488,7 +518,7 @@ func (w *world) runsCilium() bool {
 // kubernetesAddress tells whether a Kubernetes object or kube-proxy's rules
 // name the address as a service's.
 func (w *world) kubernetesAddress(dst netip.AddrPort, p record.Protocol) bool {
-	for _, s := range w.servicesAt(dst, p, nil) {
+	for _, s := range w.servicesAt(dst, p, vantage{}) {
 		if s.Source == record.FromKubernetes || s.Mechanism == "kube-proxy" {
 			return true
 		}

@@ -22,6 +22,8 @@ func (r *resolver) resolve(c *conn) error {
 	case c.verdict != "":
 	case c.conflict != nil:
 		c.verdict, c.reason = Conflicted, c.conflict.Reason
+	case c.gone:
+		c.verdict, c.reason = Unknown, c.lost
 	case c.lost != "":
 		r.fromChoices(c, c.lost)
 	case c.captured > 0 && len(c.steps) == c.captured:
@@ -167,7 +169,7 @@ func (r *resolver) notABackend(c *conn, host string) string {
 	if o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() {
 		return "it was sent on to " + dst.String() + ", which nobody in the bundle holds; Swarm may carry it on from there"
 	}
-	for _, s := range r.servicesAt(dst, c.protocol, nil) {
+	for _, s := range r.servicesAt(dst, c.protocol, vantage{}) {
 		if s.Type != "redirect" && s.Type != "dnat" && !s.Address.Addr().IsUnspecified() && !r.isBackend(dst) {
 			return "it was sent on to " + dst.String() + ", which is itself a service"
 		}
@@ -189,8 +191,8 @@ func (r *resolver) isBackend(a netip.AddrPort) bool {
 
 // chooseOrGuess lists the backends of a service, or, where none were recorded,
 // the pods that are named after it.
-func (r *resolver) chooseOrGuess(dst netip.AddrPort, p record.Protocol, hosts map[string]bool) choices {
-	set := r.choose(dst, p, hosts, 0)
+func (r *resolver) chooseOrGuess(dst netip.AddrPort, p record.Protocol, from vantage) choices {
+	set := r.choose(dst, p, from, 0)
 	if len(set.list) == 0 && !set.empty {
 		return r.byPodName(dst, p, false)
 	}
@@ -206,7 +208,7 @@ func (r *resolver) chooseAny(dst netip.AddrPort, p record.Protocol, host string)
 			return set
 		}
 	}
-	return r.choose(dst, p, nil, 0)
+	return r.choose(dst, p, vantage{}, 0)
 }
 
 // servedPort is the address that serves: a Swarm task behind the ingress
@@ -257,9 +259,9 @@ func (r *resolver) witness(c *conn, last step) string {
 
 // untranslated answers for a connection that no table rewrites.
 func (r *resolver) untranslated(c *conn) error {
-	hosts := r.hostsFor(c, c.service)
+	from := r.seenBy(c, c.service)
 	isService := false
-	for _, s := range r.servicesAt(c.service, c.protocol, hosts) {
+	for _, s := range r.servicesAt(c.service, c.protocol, from) {
 		if s.Type != "redirect" && s.Type != "dnat" {
 			isService = true
 		}
@@ -272,7 +274,7 @@ func (r *resolver) untranslated(c *conn) error {
 			c.verdict = Observed
 		}
 	case isService && !r.isWorkload(c.service.Addr()):
-		r.serviceUntranslated(c, hosts)
+		r.serviceUntranslated(c, from)
 	default:
 		r.directUnconfirmed(c)
 	}
@@ -375,7 +377,7 @@ func (r *resolver) sidecar(c *conn) bool {
 
 // serviceUntranslated answers for a service address that no table rewrites for
 // this connection: elimination may leave one backend.
-func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
+func (r *resolver) serviceUntranslated(c *conn, from vantage) {
 	for _, s := range c.through {
 		if s.order == hostPlace && s.t.Unreplied && s.t.Via == record.ViaConntrack {
 			c.verdict, c.reason = None, "the table of "+nameOf(s.place)+" holds it untranslated and unanswered: it was sent to the service address itself"
@@ -392,7 +394,7 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
 		return
 	}
-	set := r.chooseOrGuess(c.service, c.protocol, hosts)
+	set := r.chooseOrGuess(c.service, c.protocol, from)
 	c.choices = set
 	if b, ev, ok := r.soleServer(c, set); ok {
 		c.verdict = Deduced
@@ -401,11 +403,11 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 		c.deduced = true
 		return
 	}
-	if len(set.list) == 0 && set.empty && c.state != "ESTABLISHED" {
+	if len(set.live()) == 0 && set.empty && c.state != "ESTABLISHED" {
 		c.verdict, c.reason = None, "the service has no backends"
 		return
 	}
-	if len(set.list) == 1 && set.complete && !r.rivals(c, set) {
+	if len(set.list) == 1 && len(set.live()) == 1 && set.complete && !r.rivals(c, set, from) {
 		c.verdict, c.reason = Deduced, "no table names this connection, but the service has one backend only"
 		c.backends = []Backend{r.choiceBackend(set.list[0])}
 		c.deduced = true
@@ -415,8 +417,11 @@ func (r *resolver) serviceUntranslated(c *conn, hosts map[string]bool) {
 }
 
 // rivals tells whether any other listing names further backends of the service.
-func (r *resolver) rivals(c *conn, set choices) bool {
-	for _, s := range r.servicesAt(c.service, c.protocol, nil) {
+func (r *resolver) rivals(c *conn, set choices, from vantage) bool {
+	for _, s := range r.servicesAt(c.service, c.protocol, vantage{outside: from.outside}) {
+		if s.Local && (s.Source == record.FromKubernetes || s.place != nil && !from.sees(s.place.host)) {
+			continue // each node has its own backends, and the API lists those of all
+		}
 		for _, half := range r.halves(s, c.service) {
 			for _, b := range half.Backends {
 				if b.Address.IsValid() && b.Address.Addr() != set.list[0].address.Addr() {
@@ -473,7 +478,7 @@ func (r *resolver) soleServer(c *conn, set choices) (Party, []Evidence, bool) {
 // to a backend.
 func (r *resolver) fromChoices(c *conn, why string) {
 	if len(c.choices.list) == 0 {
-		c.choices = r.chooseOrGuess(c.service, c.protocol, r.hostsFor(c, c.service))
+		c.choices = r.chooseOrGuess(c.service, c.protocol, r.seenBy(c, c.service))
 	}
 	r.setCandidates(c, c.choices.list, why)
 }
@@ -508,27 +513,43 @@ func (r *resolver) choiceBackend(ch choice) Backend {
 	return Backend{Party: p, Reason: ch.reason, Evidence: r.evidence(ch.pos)}
 }
 
-// hostsFor are the hosts whose tables decide for a connection: the one that
-// holds the address dialled, else the client's. Nil: not known.
-func (r *resolver) hostsFor(c *conn, dst netip.AddrPort) map[string]bool {
-	hosts := map[string]bool{}
+// seenBy is the vantage from which a connection meets a service: the tables of
+// the host that holds the address dialled decide, else those of the client's.
+func (r *resolver) seenBy(c *conn, dst netip.AddrPort) vantage {
+	v := vantage{hosts: map[string]bool{}, outside: r.isOutside(c)}
 	if !dst.Addr().IsLoopback() {
 		for _, p := range r.holders(dst.Addr(), "") {
 			if p.kind == record.ScopeHost && p.host != "" {
-				hosts[p.host] = true
+				v.hosts[p.host] = true
 			}
 		}
 		if o := r.ownerAt(dst.Addr(), c.host); o != nil && o.kind == "node" && o.host != "" {
-			hosts[o.host] = true
+			v.hosts[o.host] = true
 		}
 	}
-	if len(hosts) == 0 && c.host != "" {
-		hosts[c.host] = true
+	if len(v.hosts) == 0 && c.host != "" {
+		v.hosts[c.host] = true
 	}
-	if len(hosts) == 0 {
-		return nil
+	return v
+}
+
+// isOutside tells a client that is known to be none of the cluster's: its
+// host's own sockets, on a host that neither is a node nor balances services.
+func (r *resolver) isOutside(c *conn) bool {
+	if c.place == nil || c.place.kind != record.ScopeHost || c.host == "" {
+		return false
 	}
-	return hosts
+	for _, s := range r.services {
+		if s.place != nil && s.place.host == c.host && (s.Mechanism == "kube-proxy" || s.Mechanism == "cilium") {
+			return false
+		}
+	}
+	for i := range r.records {
+		if o := &r.records[i]; o.Kind == record.OwnerNode && o.Name == c.host {
+			return false
+		}
+	}
+	return true
 }
 
 // mayHaveDialled names the services of Cilium that lead to the backend which
@@ -548,7 +569,7 @@ func (r *resolver) mayHaveDialled(c *conn) []Party {
 				continue
 			}
 			seen[s.Address.String()] = true
-			p, _ := r.serviceParty(s.Address, c.protocol, nil)
+			p, _ := r.serviceParty(s.Address, c.protocol, vantage{})
 			out = append(out, p)
 		}
 	}

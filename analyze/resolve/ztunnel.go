@@ -20,7 +20,7 @@ func (r *resolver) ofService(t record.Translation, dst netip.AddrPort) bool {
 	if t.Before.Destination.IsValid() || t.After.Destination == dst {
 		return true
 	}
-	party, ok := r.serviceParty(dst, t.Protocol, nil)
+	party, ok := r.serviceParty(dst, t.Protocol, vantage{})
 	if !ok || party.Name == "" || t.Cluster == "" {
 		return false
 	}
@@ -37,7 +37,7 @@ func (r *resolver) dialledBy(t record.Translation) netip.AddrPort {
 			!strings.HasPrefix(t.Cluster, s.Name+"."+s.Namespace+".") {
 			continue
 		}
-		for _, x := range r.choose(s.Address, t.Protocol, nil, 0).list {
+		for _, x := range r.choose(s.Address, t.Protocol, vantage{}, 0).list {
 			if x.address == t.After.Destination {
 				found[s.Address] = true
 			}
@@ -58,7 +58,7 @@ func (r *resolver) endOfTunnel(c *conn, cur record.Tuple, t record.Translation) 
 		return t
 	}
 	found := map[netip.AddrPort]bool{}
-	for _, x := range r.choose(cur.Destination, c.protocol, nil, 0).list {
+	for _, x := range r.choose(cur.Destination, c.protocol, vantage{}, 0).list {
 		if x.address.Addr() == t.Tunnel.Addr() {
 			found[x.address] = true
 		}
