@@ -243,25 +243,7 @@ func stateOf(list []record.Socket) string {
 // fromTables resolves the connections that only tables know: entries that no
 // path has explained and that are not themselves what another entry leads to.
 func (r *resolver) fromTables(known []*conn, only map[netip.AddrPort]bool) ([]*conn, error) {
-	var left []record.Translation
-	after := map[record.Tuple]bool{}
-	err := r.entries(only, func(t *record.Translation) error {
-		if !r.current[t.Section] || t.Protocol != record.TCP && t.Protocol != record.UDP && t.Protocol != record.SCTP {
-			return nil
-		}
-		if t.After != t.Before {
-			after[t.After] = true
-		}
-		if t.Via == record.ViaZtunnelLog && !t.Ingress && !t.Before.Destination.IsValid() && t.After.Destination.IsValid() {
-			if !r.used[t.Pos] {
-				t.Before.Destination = r.dialledBy(*t)
-			}
-		}
-		if !r.used[t.Pos] && t.Before.Source.IsValid() && t.Before.Destination.IsValid() && t.Before.Source.Port() != 0 && !t.Loopback && t.Event != "DESTROY" {
-			left = append(left, *t)
-		}
-		return nil
-	})
+	left, after, err := r.unexplained(only)
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +284,30 @@ func (r *resolver) fromTables(known []*conn, only map[netip.AddrPort]bool) ([]*c
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// unexplained lists the entries that no path has explained, and what the tables
+// make of connections.
+func (r *resolver) unexplained(only map[netip.AddrPort]bool) (left []record.Translation, after map[record.Tuple]bool, err error) {
+	after = map[record.Tuple]bool{}
+	err = r.entries(only, func(t *record.Translation) error {
+		if !r.current[t.Section] || t.Protocol != record.TCP && t.Protocol != record.UDP && t.Protocol != record.SCTP {
+			return nil
+		}
+		if t.After != t.Before {
+			after[t.After] = true
+		}
+		if t.Via == record.ViaZtunnelLog && !t.Ingress && !t.Before.Destination.IsValid() && t.After.Destination.IsValid() {
+			if !r.used[t.Pos] {
+				t.Before.Destination = r.dialledBy(*t)
+			}
+		}
+		if !r.used[t.Pos] && t.Before.Source.IsValid() && t.Before.Destination.IsValid() && t.Before.Source.Port() != 0 && !t.Loopback && t.Event != "DESTROY" {
+			left = append(left, *t)
+		}
+		return nil
+	})
+	return left, after, err
 }
 
 // headRank orders entries so that the begin of a path comes before what it
