@@ -217,7 +217,7 @@ func (r *resolver) build(c *conn) Connection {
 		out.Sockets = append(out.Sockets, r.end("server", c.servers))
 	}
 	for _, s := range c.steps {
-		h := Hop{Mechanism: s.mechanism, Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(r.evidenceOf(s.ts), r.evidence(s.socket)...)}
+		h := Hop{Mechanism: s.mechanism, Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(append(r.evidenceOf(s.ts), r.evidenceAt(s.number)...), r.evidence(s.socket)...)}
 		out.Hops = append(out.Hops, h)
 	}
 	out.Hops = append(out.Hops, r.unchanged(c)...)

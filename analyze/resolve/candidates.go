@@ -133,7 +133,7 @@ func (r *resolver) fromChoices(c *conn, why string) {
 	if len(c.choices.list) == 0 {
 		c.choices = r.chooseOrGuess(c.service, c.protocol, r.seenBy(c, c.service))
 	}
-	r.setCandidates(c, c.choices.list, why)
+	r.setCandidates(c, r.numberedAs(c, c.choices.list), why)
 }
 
 // setCandidates lists several possible backends. Where fewer than two are

@@ -34,26 +34,28 @@ type claim struct {
 	after record.Tuple
 	ts    []record.Translation
 	note  string
+	// number are the lines that tell what the number in an entry stands for.
+	number []record.Pos
 }
 
 // claims groups entries by the backend that they name.
 func (r *resolver) claims(c *conn, group []sighting) ([]claim, error) {
 	var out []claim
-	add := func(after record.Tuple, note string, ts ...record.Translation) {
+	add := func(x claim) {
 		for i := range out {
-			if out[i].after.Destination == after.Destination {
-				out[i].ts = append(out[i].ts, ts...)
-				if ts[0].Via == record.ViaConntrack && out[i].ts[0].Via == record.ViaIPVS {
-					out[i].after = after // IPVS does not see the source rewritten after it
+			if out[i].after.Destination == x.after.Destination {
+				out[i].ts = append(out[i].ts, x.ts...)
+				if x.ts[0].Via == record.ViaConntrack && out[i].ts[0].Via == record.ViaIPVS {
+					out[i].after = x.after // IPVS does not see the source rewritten after it
 				}
 				return
 			}
 		}
-		out = append(out, claim{after, ts, note})
+		out = append(out, x)
 	}
 	for _, s := range group {
 		if !s.t.Selects {
-			add(s.t.After, "", s.t)
+			add(claim{after: s.t.After, ts: []record.Translation{s.t}})
 			continue
 		}
 		sel, err := r.selected(s)
@@ -61,95 +63,27 @@ func (r *resolver) claims(c *conn, group []sighting) ([]claim, error) {
 			return nil, err
 		}
 		for _, x := range sel {
-			add(x.after, x.note, x.ts...)
+			add(x)
 		}
 		if len(sel) == 0 && c.lost == "" && len(group) == 1 {
-			c.lost = "the service entry names backend " + itoa(int(s.t.Backend)) + ", which no table holds"
-			c.gone = r.numbered(hostOf(s.place))
+			r.lose(c, s)
 			c.steps = append(c.steps, step{mechanism: "cilium", via: s.t.Via, place: s.place, before: s.t.Before, ts: []record.Translation{s.t}})
 		}
 	}
 	return out, nil
 }
 
-// numbered tells whether the numbers of backends are known on a host, so that
-// one which is not among them has gone.
-func (r *resolver) numbered(host string) bool {
+// lose notes that nothing tells the backend which an entry names by a number.
+func (r *resolver) lose(c *conn, s sighting) {
+	c.number = backendKey{hostOf(s.place), s.t.Backend}
+	c.lost = "the service entry names backend " + itoa(int(s.t.Backend)) + ", which no table holds"
+	if n := r.numbers[c.number]; n.address.IsValid() {
+		c.lost = "the service entry names backend " + itoa(int(s.t.Backend)) + ", " + n.address.Addr().String() + ", and no table tells its port"
+		return
+	}
 	for k := range r.numbers {
-		if k.host == host {
-			return true
-		}
+		c.gone = c.gone || k.host == c.number.host // the others are known, and it is none of them
 	}
-	return false
-}
-
-// selected finds the backend of an entry that records a choice: the entry that
-// carries the packets, of the same client and service number, and the backend
-// that the entry's number stands for. Where both are known and differ, both
-// are returned.
-func (r *resolver) selected(s sighting) ([]claim, error) {
-	list, err := r.from(s.t.Before.Source)
-	if err != nil {
-		return nil, err
-	}
-	list = append(append([]record.Translation{}, list...), r.loopbackLegs(s.t)...)
-	var carried []claim
-	for _, t := range list {
-		p := r.placeOf[t.Section]
-		if p != s.place || t.Protocol != s.t.Protocol || t.Selects || t.Ingress && !t.Loopback || t.Via != s.t.Via || t.Service != s.t.Service || !r.current[t.Section] {
-			continue
-		}
-		r.use(t.Pos)
-		found := false
-		for i := range carried {
-			if carried[i].after == t.Before {
-				carried[i].ts = append(carried[i].ts, t)
-				found = true
-			}
-		}
-		if !found {
-			carried = append(carried, claim{after: t.Before, ts: []record.Translation{s.t, t}})
-		}
-	}
-	numbered := r.numbers[backendKey{s.place.host, s.t.Backend}]
-	if !numbered.IsValid() || s.t.Backend == 0 {
-		return carried, nil
-	}
-	for _, x := range carried {
-		if x.after.Destination.Addr() == numbered.Addr() && (numbered.Port() == 0 || numbered.Port() == x.after.Destination.Port()) {
-			if len(carried) == 1 {
-				return carried, nil
-			}
-			return []claim{x}, nil
-		}
-	}
-	if numbered.Port() == 0 {
-		if len(carried) > 0 || len(r.numbers) == 0 {
-			return r.disagree(carried, numbered, s), nil
-		}
-		return nil, nil
-	}
-	return append(carried, claim{after: record.Tuple{Source: s.t.Before.Source, Destination: numbered}, ts: []record.Translation{s.t}, note: "by the backend's number"}), nil
-}
-
-// disagree adds the backend of the service entry's number, whose port the
-// listing omits, to those that other entries carry packets to.
-func (r *resolver) disagree(carried []claim, numbered netip.AddrPort, s sighting) []claim {
-	numbered = netip.AddrPortFrom(numbered.Addr(), carried[0].after.Destination.Port())
-	return append(carried, claim{after: record.Tuple{Source: s.t.Before.Source, Destination: numbered}, ts: []record.Translation{s.t}, note: "by the backend's number"})
-}
-
-// loopbackLegs are the hairpin legs that may belong to an entry: the source is
-// a stand-in, port and service number are the same, and the destination is the
-// client's own address.
-func (r *resolver) loopbackLegs(t record.Translation) []record.Translation {
-	var out []record.Translation
-	for _, l := range r.loopbacks {
-		if l.Before.Source.Port() == t.Before.Source.Port() && l.Before.Destination.Addr() == t.Before.Source.Addr() && l.Before.Source != t.Before.Source {
-			out = append(out, l)
-		}
-	}
-	return out
 }
 
 // contradict notes that entries name different backends.
@@ -159,12 +93,16 @@ func (r *resolver) contradict(c *conn, claims []claim) {
 		if x.note != "" {
 			k.Reason = "the service entry's backend number and the entry that carries the packets name different backends"
 		}
-		k.Claims = append(k.Claims, Claim{Backend: x.after.Destination.String(), Evidence: r.evidenceOf(x.ts)})
+		evidence := append(r.evidenceOf(x.ts), r.evidenceAt(x.number)...)
+		k.Claims = append(k.Claims, Claim{Backend: x.after.Destination.String(), Evidence: evidence})
 		host := ""
 		if p := r.placeOf[x.ts[0].Section]; p != nil {
 			host = p.host
 		}
-		c.backends = append(c.backends, Backend{Party: r.party(x.after.Destination, host), Reason: "named by " + string(x.ts[len(x.ts)-1].Via), Evidence: r.evidenceOf(x.ts)})
+		c.backends = append(c.backends, Backend{Party: r.party(x.after.Destination, host), Reason: "named by " + viaWord(x.ts[len(x.ts)-1].Via), Evidence: evidence})
+	}
+	if a, b := claims[0].ts[0], claims[1].ts[0]; a.Zone != b.Zone {
+		k.Reason = "the table holds these addresses in zones " + itoa(int(a.Zone)) + " and " + itoa(int(b.Zone)) + ", and nothing tells which is the client's"
 	}
 	sort.SliceStable(k.Claims, func(i, j int) bool { return k.Claims[i].Backend < k.Claims[j].Backend })
 	c.conflict = k
@@ -190,7 +128,7 @@ func (r *resolver) complete(s *step, x claim) {
 		}
 	}
 	s.unreplied = unreplied
-	s.ts = kept
+	s.ts, s.number = kept, x.number
 	if vias[record.ViaConntrack] && vias[record.ViaIPVS] {
 		s.independent, s.via = true, record.ViaConntrack
 	}

@@ -44,6 +44,15 @@ func (r *resolver) evidenceOf(ts []record.Translation) []Evidence {
 	return out
 }
 
+// evidenceAt points to several positions.
+func (r *resolver) evidenceAt(list []record.Pos) []Evidence {
+	var out []Evidence
+	for _, pos := range list {
+		out = append(out, r.evidence(pos)...)
+	}
+	return out
+}
+
 // quote is the raw text at a position.
 func (r *resolver) quote(s *record.Section, pos record.Pos) (string, error) {
 	if pos.Pointer != "" {

@@ -33,6 +33,7 @@ type conn struct {
 	arrivals        []sighting           // rows of a log beside the backend that saw the last tuple
 	note            string               // what the reason adds
 	lost            string               // why a translation's backend is not known
+	number          backendKey           // the number that stands for it
 	gone            bool                 // it is none of the service's backends any more
 	verdict         Verdict
 	reason          string
@@ -50,8 +51,9 @@ type step struct {
 	before, after record.Tuple
 	ts            []record.Translation
 	state         string
-	independent   bool       // two tables say so
-	socket        record.Pos // of the proxy's own socket, where no table names the step
+	independent   bool         // two tables say so
+	number        []record.Pos // lines that tell what the number in an entry stands for
+	socket        record.Pos   // of the proxy's own socket, where no table names the step
 	unreplied     bool
 }
 

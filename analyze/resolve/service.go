@@ -46,52 +46,6 @@ func (w *world) readServices() error {
 	return nil
 }
 
-// readNumbers learns a table's own numbers of backends: from a list of
-// backends, and by joining the list of slots with numbers to the one with
-// addresses.
-func (w *world) readNumbers() {
-	type slotKey struct {
-		host     string
-		address  netip.AddrPort
-		protocol record.Protocol
-		internal bool
-		slot     int
-	}
-	addresses := map[slotKey]netip.AddrPort{}
-	put := func(host string, number uint32, a netip.AddrPort) {
-		k := backendKey{host, number}
-		old, ok := w.numbers[k]
-		switch {
-		case !ok, old.Addr() == a.Addr() && old.Port() == 0:
-			w.numbers[k] = a
-		case old != a && a.Port() != 0:
-			w.numbers[k] = netip.AddrPort{} // two listings disagree: the number says nothing
-		}
-	}
-	slots := func(f func(service, slotKey, record.Backend)) {
-		for _, s := range w.services {
-			if s.Source != record.FromCiliumLB || s.place == nil || s.Type == "revnat" {
-				continue
-			}
-			for _, b := range s.Backends {
-				f(s, slotKey{s.place.host, s.Address, s.Protocol, s.Inside, b.Slot}, b)
-			}
-		}
-	}
-	slots(func(s service, k slotKey, b record.Backend) {
-		if b.ID != 0 && b.Address.IsValid() {
-			put(k.host, b.ID, b.Address)
-		} else if b.ID == 0 && b.Slot != 0 && b.Address.IsValid() {
-			addresses[k] = b.Address
-		}
-	})
-	slots(func(s service, k slotKey, b record.Backend) {
-		if a, ok := addresses[k]; ok && b.ID != 0 && b.Slot != 0 && !b.Address.IsValid() {
-			put(k.host, b.ID, a)
-		}
-	})
-}
-
 // vantage is from where a client sees a service.
 type vantage struct {
 	hosts   map[string]bool // whose tables the connection passes; empty: not known

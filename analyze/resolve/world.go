@@ -35,14 +35,8 @@ type world struct {
 	byPort    map[uint16][]service     // services on any address of a host
 	byName    map[string][]service     // halves of Kubernetes services: "namespace/name"
 	clusters  map[string][]service     // Envoy clusters
-	numbers   map[backendKey]netip.AddrPort
+	numbers   map[backendKey]numbered
 	loopbacks []record.Translation
-}
-
-// backendKey names a backend by a table's own number on one host.
-type backendKey struct {
-	host   string
-	number uint32
 }
 
 // see reads the world of a case.
@@ -50,7 +44,7 @@ func see(st *store.Store, view View) (*world, error) {
 	w := &world{st: st, view: view, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, rank: map[int]int{},
 		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{},
 		byAddress: map[netip.AddrPort][]service{}, byIP: map[netip.Addr][]service{}, byPort: map[uint16][]service{},
-		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]netip.AddrPort{}}
+		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]numbered{}}
 	for _, step := range []func() error{w.readArtifacts, w.readOwners, w.readPlaces, w.readAddresses, w.redirectedAddresses, w.nameByAddress, w.readServices} {
 		if err := step(); err != nil {
 			return nil, err
