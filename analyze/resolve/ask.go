@@ -1,6 +1,8 @@
 package resolve
 
 import (
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -98,6 +100,9 @@ func (k *Case) Ask(q Question) (*Answer, error) {
 	}
 	for _, i := range inputs {
 		a.Inputs = append(a.Inputs, Input{Path: i.Path, SHA256: i.SHA256})
+	}
+	for _, path := range slices.Sorted(maps.Keys(k.r.cut)) {
+		a.Warnings = append(a.Warnings, path+": "+itoa(k.r.cut[path])+" sockets left out: netstat cut their addresses, and no known address or several begin so (netstat -W and ss show them whole)")
 	}
 	for _, c := range k.found {
 		if k.wanted(c, want) {

@@ -14,6 +14,7 @@ type resolver struct {
 	used        map[record.Pos]bool // translations that some path explains
 	usedSockets map[socketKey]bool
 	memo        map[netip.AddrPort][]record.Translation
+	cut         map[string]int // sockets left out, by artifact: whose address was cut is not known
 	chosen      map[choiceKey]choices // what proxies may choose
 	takenAt     map[takenKey]map[netip.AddrPort]netip.AddrPort
 	legs        map[socketKey]bool // connections of proxies that are part of other paths
@@ -33,7 +34,7 @@ type socketKey struct {
 }
 
 func newResolver(w *world) *resolver {
-	return &resolver{world: w, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
+	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]map[netip.AddrPort]netip.AddrPort{}, legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
 }
@@ -75,6 +76,9 @@ func (r *resolver) readSockets() error {
 			return nil
 		}
 		r.complete6(k)
+		if k.LocalCut != "" || k.RemoteCut != "" {
+			r.cut[r.artifacts[r.sections[k.Section].Artifact].Path]++
+		}
 		if !k.Local.IsValid() || !k.Remote.IsValid() {
 			return nil
 		}
@@ -97,7 +101,14 @@ func (r *resolver) complete6(k *record.Socket) {
 		if *end.cut == "" {
 			continue
 		}
-		if a, ok := r.beginsWith(*end.cut); ok {
+		a, ok := netip.Addr{}, false
+		if end.cut == &k.LocalCut {
+			a, ok = ownBeginsWith(r.placeOf[k.Section], *end.cut)
+		}
+		if !ok {
+			a, ok = r.beginsWith(*end.cut)
+		}
+		if ok {
 			*end.at, *end.cut = netip.AddrPortFrom(a, end.at.Port()), ""
 		}
 	}

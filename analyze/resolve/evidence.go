@@ -212,6 +212,18 @@ func (w *world) endpointName(a netip.AddrPort) Party {
 	return Party{}
 }
 
+// ownBeginsWith finds the one address of a place whose text begins with a cut
+// text.
+func ownBeginsWith(p *place, cut string) (netip.Addr, bool) {
+	found, n := netip.Addr{}, 0
+	for a := range p.addrs {
+		if a.Is6() && strings.HasPrefix(a.String(), cut) {
+			found, n = a, n+1
+		}
+	}
+	return found, n == 1
+}
+
 // beginsWith finds the one known address whose text begins with a cut text.
 func (w *world) beginsWith(cut string) (netip.Addr, bool) {
 	found := map[netip.Addr]bool{}
