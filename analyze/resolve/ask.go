@@ -171,7 +171,7 @@ func (r *resolver) dialled(c *conn) Party {
 	if p, ok := r.serviceParty(c.service, c.protocol, r.seenBy(c, c.service)); ok && !(c.direct && p.Name == "") {
 		return p
 	}
-	if len(c.steps) > 0 && swarmPlace(c.steps[0].place) && len(c.backends) == 1 {
+	if len(c.steps) > 0 && c.steps[0].mechanism == "docker-swarm" && len(c.backends) == 1 {
 		// All tasks behind a Swarm VIP are of one service.
 		return Party{Address: c.service.String(), Kind: "service", Name: c.backends[0].workload}
 	}
@@ -226,6 +226,9 @@ func (r *resolver) build(c *conn) Connection {
 		out.Hops = append(out.Hops, h)
 	}
 	out.Hops = append(out.Hops, r.unchanged(c)...)
+	if s := c.refused; s.Service != nil {
+		out.Hops = append(out.Hops, Hop{Mechanism: r.serviceMechanism(s), Via: string(s.Source), Scope: s.place.String(), State: "no backends", Before: side(c.final), Evidence: r.evidence(s.Pos)})
+	}
 	out.Gaps = append(out.Gaps, c.gaps...)
 	if c.conflict != nil {
 		out.Conflicts = append(out.Conflicts, *c.conflict)

@@ -30,11 +30,12 @@ func (r *resolver) chooseAny(dst netip.AddrPort, p record.Protocol, host string)
 
 // serviceUntranslated answers for a service address that no table rewrites for
 // this connection: elimination may leave one backend.
-func (r *resolver) serviceUntranslated(c *conn, from vantage) {
+func (r *resolver) serviceUntranslated(c *conn, from vantage) error {
 	for _, s := range c.through {
 		if s.order == hostPlace && s.t.Unreplied && s.t.Via == record.ViaConntrack {
+			c.witnesses = []sighting{s}
 			c.verdict, c.reason = None, "the table of "+nameOf(s.place)+" holds it untranslated and unanswered: it was sent to the service address itself"
-			return
+			return nil
 		}
 	}
 	if r.mayBeTaken(c) {
@@ -45,7 +46,7 @@ func (r *resolver) serviceUntranslated(c *conn, from vantage) {
 			c.requests = append(c.requests, record.Translation{})
 		}
 		r.setCandidates(c, set.list, "the client's pod has a sidecar proxy, and no log or table names where it went on")
-		return
+		return nil
 	}
 	set := r.chooseOrGuess(c.service, c.protocol, from)
 	c.choices = set
@@ -54,19 +55,44 @@ func (r *resolver) serviceUntranslated(c *conn, from vantage) {
 		c.reason = "no table names this connection, but only one server socket has this client address and port as its peer, and it is a backend of the service"
 		c.backends = []Backend{{Party: b, Evidence: ev}}
 		c.deduced = true
-		return
+		return nil
 	}
 	if len(set.live()) == 0 && set.empty && c.state != "ESTABLISHED" {
 		c.verdict, c.reason = None, "the service has no backends"
-		return
+		c.refused = r.saysEmpty(c, from)
+		return nil
 	}
 	if len(set.list) == 1 && len(set.live()) == 1 && set.complete && !r.rivals(c, set, from) {
 		c.verdict, c.reason = Deduced, "no table names this connection, but the service has one backend only"
 		c.backends = []Backend{r.choiceBackend(set.list[0])}
 		c.deduced = true
-		return
+		return r.sees(c, set.list[0].address)
 	}
 	r.setCandidates(c, set.list, "no table in the bundle names this connection")
+	return nil
+}
+
+// saysEmpty finds the listing that says that a service has no backends.
+func (r *resolver) saysEmpty(c *conn, from vantage) service {
+	for _, s := range r.servicesAt(c.service, c.protocol, from) {
+		for _, half := range r.halves(s, c.service) {
+			if half.Complete && len(half.Backends) == 0 {
+				return half
+			}
+		}
+	}
+	return service{}
+}
+
+// sees adds the socket of the one backend that is left, where it has the
+// client itself as its peer.
+func (r *resolver) sees(c *conn, backend netip.AddrPort) error {
+	c.final = record.Tuple{Source: c.client, Destination: backend}
+	err := r.confirm(c)
+	if len(c.servers) > 0 {
+		c.reason += "; a socket of that backend has the client as its peer"
+	}
+	return err
 }
 
 // rivals tells whether any other listing names further backends of the service.

@@ -14,7 +14,7 @@ type resolver struct {
 	used        map[record.Pos]bool // translations that some path explains
 	usedSockets map[socketKey]bool
 	memo        map[netip.AddrPort][]record.Translation
-	cut         map[string]int // sockets left out, by artifact: whose address was cut is not known
+	cut         map[string]int        // sockets left out, by artifact: whose address was cut is not known
 	chosen      map[choiceKey]choices // what proxies may choose
 	takenAt     map[takenKey]map[netip.AddrPort]netip.AddrPort
 	legs        map[socketKey]bool // connections of proxies that are part of other paths

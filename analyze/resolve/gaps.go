@@ -93,6 +93,10 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 	host := c.host
 	if n := len(c.steps); n > 0 {
 		host = hostOf(c.steps[n-1].place)
+	} else if v := r.seenBy(c, c.service); len(v.hosts) == 1 {
+		for h := range v.hosts {
+			host = h // it holds the address that was dialled
+		}
 	}
 	on := ""
 	if host != "" {
@@ -102,8 +106,11 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 	case "istio", "envoy":
 		return r.meshGap(c, mech, effect)
 	case "cilium":
-		return Gap{Missing: "Cilium's connection table" + on, Effect: effect, Command: "kubectl -n kube-system exec CILIUM_POD_ON_THE_NODE -c cilium-agent -- cilium-dbg bpf ct list global"}
+		return r.ciliumGap(c, host, on, effect)
 	case "docker-swarm":
+		if c.place != nil && c.place.workload() && c.place.formats["ipvs"] {
+			return Gap{Missing: "IPVS in the client's namespace before its entry ended: after 15 idle minutes an open connection has none", Effect: effect, Command: "nsenter -t PID_OF_THE_CLIENT -n ipvsadm -Lnc"}
+		}
 		return Gap{Missing: "connection tables of the Swarm load-balancer namespaces" + on, Effect: effect,
 			Command: "for n in /run/docker/netns/lb_* /run/docker/netns/ingress_sbox; do nsenter --net=$n conntrack -L; nsenter --net=$n ipvsadm -Lnc; done"}
 	case "docker":
@@ -117,6 +124,20 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 		missing += " while the connection is open (the recorded one has no entry for it)"
 	}
 	return Gap{Missing: missing, Effect: effect, Command: "conntrack -L"}
+}
+
+// ciliumGap names the table of Cilium that would show where it went.
+func (r *resolver) ciliumGap(c *conn, host, on, effect string) Gap {
+	exec := "kubectl -n kube-system exec CILIUM_POD_ON_THE_NODE -c cilium-agent -- cilium-dbg bpf "
+	if c.number != (backendKey{}) {
+		return Gap{Missing: "Cilium's numbers of backends" + on + " from when the connection began (number " + itoa(int(c.number.number)) + ")", Effect: effect,
+			Command: exec + "lb list --backends; " + exec + "lb list --frontends; " + exec + "lb list"}
+	}
+	missing := "Cilium's connection table" + on
+	if r.hasTables(host) && host != "" {
+		missing += " while the connection is open (the recorded one has no entry for it)"
+	}
+	return Gap{Missing: missing, Effect: effect, Command: exec + "ct list global"}
 }
 
 // meshGap names what of a mesh would show where the connection went: what was

@@ -98,9 +98,12 @@ func (r *resolver) translated(c *conn) {
 		c.reason = "it was sent to " + dst.String() + ", which never answered"
 		return
 	}
-	names := nameOf(last.place) + " " + viaWord(last.via)
-	if last.place == nil {
-		names = viaWord(last.via)
+	names := viaWord(last.via) + " names it"
+	if last.via == record.ViaEvent {
+		names = viaWord(last.via) + " name it"
+	}
+	if last.place != nil {
+		names = nameOf(last.place) + " " + names
 	}
 	witness := r.witness(c, last)
 	switch {
@@ -117,9 +120,9 @@ func (r *resolver) translated(c *conn) {
 			c.reason += "; " + witness
 		}
 	case witness != "":
-		c.verdict, c.reason = Proven, names+" names it; "+witness
+		c.verdict, c.reason = Proven, names+"; "+witness
 	default:
-		c.verdict, c.reason = Observed, names+" names it"
+		c.verdict, c.reason = Observed, names
 	}
 	if r.carriesOn(dst) {
 		c.reason += "; it is a proxy itself, and carries on what it takes"
@@ -252,7 +255,9 @@ func (r *resolver) untranslated(c *conn) error {
 			c.verdict = Observed
 		}
 	case isService && !r.isWorkload(c.service.Addr()):
-		r.serviceUntranslated(c, from)
+		if err := r.serviceUntranslated(c, from); err != nil {
+			return err
+		}
 	default:
 		r.directUnconfirmed(c)
 	}

@@ -83,6 +83,9 @@ func (a *app) ask(c *load.Case, view resolve.View, q resolve.Question) (*resolve
 		return nil, err
 	}
 	answer.Tool = toolVersion()
+	for _, w := range answer.Warnings {
+		fmt.Fprintln(a.stderr, "warning: "+render.Clean(w))
+	}
 	answer.Warnings = append(answer.Warnings, c.Warnings...)
 	if len(answer.Connections) == 0 {
 		answer.Warnings = append(answer.Warnings, "no connection in the bundle matches the question")
