@@ -29,6 +29,10 @@ func (r *resolver) findGaps(c *conn) {
 			c.gaps = append(c.gaps, r.tableGap(c, "deduced, not observed"))
 		}
 	case Candidates, Unknown:
+		if c.leaves && c.verdict == Unknown {
+			c.gaps = append(c.gaps, Gap{Missing: "the connection table and the sockets of whoever holds " + c.service.Addr().String(), Effect: "unknown instead of one backend", Command: "conntrack -L; ss -tanp"})
+			return
+		}
 		c.gaps = append(c.gaps, r.tableGap(c, string(c.verdict)+" instead of one backend"))
 	case Conflicted:
 		c.gaps = append(c.gaps, Gap{Missing: "the client's and the backends' sockets at the same moment", Effect: "the contradiction is not settled", Command: "ss -tanpie"})

@@ -39,6 +39,7 @@ type conn struct {
 	reason          string
 	backends        []Backend
 	gaps            []Gap
+	leaves          bool    // it goes on to an address that nobody is known to hold
 	refused         service // the listing that says that nobody serves the address
 	direct          bool
 	deduced         bool

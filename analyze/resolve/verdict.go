@@ -160,6 +160,10 @@ func (r *resolver) notABackend(c *conn, host string) string {
 	if len(c.servers) > 0 || dst.Addr().IsLoopback() {
 		return ""
 	}
+	if r.passedOn(c) {
+		c.leaves = true
+		return nameOf(c.steps[len(c.steps)-1].place) + " passed it on to the address that was dialled, and nothing in the bundle tells who serves that"
+	}
 	for _, p := range r.holders(dst.Addr(), host) {
 		if p.kind == record.ScopeNetns {
 			return "it was sent on to " + nameOf(p) + ", whose tables have no entry for it"
@@ -178,6 +182,27 @@ func (r *resolver) notABackend(c *conn, host string) string {
 		}
 	}
 	return ""
+}
+
+// passedOn tells whether a connection goes on to the address that was dialled,
+// and nobody is known to hold that: whoever does may balance it.
+func (r *resolver) passedOn(c *conn) bool {
+	if c.final.Destination != c.service {
+		return false
+	}
+	for _, s := range c.through {
+		if s.order == farPlace || s.order == endPlace {
+			return false
+		}
+	}
+	return !r.endsAt(c.service.Addr(), c.host)
+}
+
+// endsAt tells whether an address is known to be an end, and no balancer's: a
+// workload holds it, or a host whose own tables would show it going on.
+func (r *resolver) endsAt(a netip.Addr, host string) bool {
+	o := r.ownerAt(a, host)
+	return r.isWorkload(a) || o != nil && o.kind == "node" && o.host != "" && r.hasTables(o.host)
 }
 
 // isBackend tells whether some service lists an address as a backend.
@@ -325,7 +350,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 		c.verdict, c.reason = Proven, "the client dialled the backend itself: the tables of "+near+" and "+far+" saw it pass unchanged"
 	case far != "" && (workload || node != nil && node.kind == "node"):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+far+" saw it arrive unchanged"
-	case near != "" && (workload || node == nil || node.kind == "node" && r.hasTablesAt(node.host)):
+	case near != "" && r.endsAt(c.service.Addr(), c.host):
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
 	case workload && !r.mayBeTaken(c):
 		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
@@ -335,10 +360,12 @@ func (r *resolver) directUnconfirmed(c *conn) {
 	default:
 		c.direct = false
 		c.verdict, c.reason = Unknown, "nothing in the bundle tells who serves "+c.service.String()
+		if near != "" {
+			c.leaves = true
+			c.reason = "the table of " + near + " saw it pass unchanged, and " + c.reason
+		}
 	}
 }
-
-func (r *resolver) hasTablesAt(host string) bool { return host != "" && r.hasTables(host) }
 
 // sidecar tells whether the client's pod has a proxy that takes its connections.
 func (r *resolver) sidecar(c *conn) bool {
