@@ -230,3 +230,28 @@ func (r *resolver) isOutside(c *conn) bool {
 	}
 	return true
 }
+
+// served is the address that serves behind the ingress network: a Swarm task is
+// reached there on the published port, and its own namespace turns that into
+// the target port. Where that namespace was not recorded, the service tells, or
+// another task of it. ok is false when nothing does.
+func (w *world) served(a netip.AddrPort, p record.Protocol) (served netip.AddrPort, ok bool) {
+	targets := map[uint16]bool{}
+	for _, s := range w.services {
+		if s.TargetPort == 0 || s.Protocol != 0 && s.Protocol != p || s.Address.Port() != a.Port() {
+			continue
+		}
+		switch {
+		case s.Type == "redirect" && s.Address == a:
+			return netip.AddrPortFrom(a.Addr(), s.TargetPort), true
+		case s.Type == "ingress", s.Type == "redirect" && s.Mechanism == "docker-swarm":
+			targets[s.TargetPort] = true
+		}
+	}
+	for port := range targets {
+		if len(targets) == 1 {
+			return netip.AddrPortFrom(a.Addr(), port), true
+		}
+	}
+	return a, false
+}

@@ -184,6 +184,9 @@ func (w *world) addChoice(c *choices, s, half service, b record.Backend, dst net
 			return
 		}
 	}
+	if half.place != nil && half.place.name == "ingress_sbox" {
+		a, _ = w.served(a, p)
+	}
 	if s.Type == "ingress" && half.Source == record.FromRules {
 		c.complete = false // it leads into ingress_sbox, and what is behind that was not recorded
 		return

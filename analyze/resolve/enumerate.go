@@ -270,6 +270,12 @@ func (r *resolver) fromTables(known []*conn, only map[netip.AddrPort]bool) ([]*c
 		protocol record.Protocol
 		before   record.Tuple
 	}
+	seen := map[socketKey]bool{} // what clients' own sockets have shown
+	for _, c := range known {
+		if c.place != nil {
+			seen[socketKey{c.place, c.protocol, c.client, c.service}] = true
+		}
+	}
 	taken := map[entry]bool{} // a table read twice, or events: one connection
 	for _, t := range left {
 		e := entry{r.placeOf[t.Section], t.Protocol, t.Before}
@@ -289,6 +295,9 @@ func (r *resolver) fromTables(known []*conn, only map[netip.AddrPort]bool) ([]*c
 			c.state = "" // what a history said first is not how it stands
 		}
 		r.use(t.Pos)
+		if seen[socketKey{c.place, c.protocol, c.client, c.service}] {
+			continue
+		}
 		if err := r.resolve(c); err != nil {
 			return nil, err
 		}

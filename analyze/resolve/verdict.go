@@ -88,7 +88,11 @@ func (r *resolver) translated(c *conn) {
 		}
 		return
 	}
-	dst := r.servedPort(c)
+	dst, published := c.final.Destination, false
+	if last.place != nil && last.place.name == "ingress_sbox" && len(c.servers) == 0 {
+		served, ok := r.served(dst, c.protocol)
+		dst, published = served, !ok
+	}
 	c.backends = []Backend{{Party: r.partyAt(dst, last.place)}}
 	if b := r.endpointName(dst); b.Name != "" && c.backends[0].Name == "" {
 		c.backends[0].Party = b
@@ -98,6 +102,20 @@ func (r *resolver) translated(c *conn) {
 		c.reason = "it was sent to " + dst.String() + ", which never answered"
 		return
 	}
+	r.judge(c, last)
+	if r.carriesOn(dst) {
+		c.reason += "; it is a proxy itself, and carries on what it takes"
+	}
+	if published {
+		c.reason += "; on the published port, and nothing tells the port on which the task serves"
+	}
+	if c.protocol == record.UDP && last.unreplied {
+		c.reason += "; no answer was seen"
+	}
+}
+
+// judge tells how far the evidence carries that a path ends at its backend.
+func (r *resolver) judge(c *conn, last step) {
 	names := viaWord(last.via) + " names it"
 	if last.via == record.ViaEvent {
 		names = viaWord(last.via) + " name it"
@@ -123,12 +141,6 @@ func (r *resolver) translated(c *conn) {
 		c.verdict, c.reason = Proven, names+"; "+witness
 	default:
 		c.verdict, c.reason = Observed, names
-	}
-	if r.carriesOn(dst) {
-		c.reason += "; it is a proxy itself, and carries on what it takes"
-	}
-	if c.protocol == record.UDP && last.unreplied {
-		c.reason += "; no answer was seen"
 	}
 }
 
@@ -215,28 +227,6 @@ func (r *resolver) isBackend(a netip.AddrPort) bool {
 		}
 	}
 	return false
-}
-
-// servedPort is the address that serves: a Swarm task behind the ingress
-// network is reached on the published port, and its own namespace turns that
-// into the target port. Where that namespace was not recorded, the service
-// tells.
-func (r *resolver) servedPort(c *conn) netip.AddrPort {
-	dst := c.final.Destination
-	last := c.steps[len(c.steps)-1]
-	if last.place == nil || last.place.name != "ingress_sbox" || len(c.servers) > 0 {
-		return dst
-	}
-	target := uint16(0)
-	for _, s := range r.byPort[dst.Port()] {
-		if s.Type == "ingress" && s.TargetPort != 0 && (s.Protocol == 0 || s.Protocol == c.protocol) {
-			target = s.TargetPort
-		}
-	}
-	if target == 0 {
-		return dst
-	}
-	return netip.AddrPortFrom(dst.Addr(), target)
 }
 
 // witness names an independent artifact that agrees with the end of the path.
