@@ -40,6 +40,7 @@ type Store struct {
 	db    *sql.DB
 	in    *loader
 	stmts map[string]*sql.Stmt
+	texts texts
 }
 
 // Create makes an empty case in a new file at path, or in memory when path is

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -74,53 +73,6 @@ func unpack(packed, to []byte) ([]byte, error) {
 		err = fmt.Errorf("%w: %w", errText, err)
 	}
 	return text, err
-}
-
-// Lines returns n lines of an artifact from line first, without line ends.
-// Fewer are returned at the end of the artifact; a line longer than 64 KiB is
-// cut.
-func (s *Store) Lines(artifact, first, n int) ([]string, error) {
-	st, err := s.stmt(`SELECT line, text FROM block WHERE artifact = ?1 AND position >=
-		(SELECT max(position) FROM block WHERE artifact = ?1 AND line <= ?2 AND NOT part) ORDER BY position`)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.Query(artifact, first)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	var open []byte // the line being read, which may go on in the next block
-	isOpen := false
-	for len(out) < n && rows.Next() {
-		var line int
-		var packed []byte
-		if err := rows.Scan(&line, &packed); err != nil {
-			return nil, err
-		}
-		text, err := unpack(packed, nil)
-		if err != nil {
-			return nil, err
-		}
-		for len(text) > 0 && len(out) < n {
-			l, rest, whole := bytes.Cut(text, []byte("\n"))
-			if line >= first {
-				open = append(open, l[:min(len(l), maxQuote-min(len(open), maxQuote))]...)
-				isOpen = !whole
-				if whole {
-					out = append(out, strings.TrimSuffix(string(open), "\r"))
-					open = open[:0]
-				}
-			}
-			text = rest
-			line++
-		}
-	}
-	if isOpen && len(out) < n {
-		out = append(out, strings.TrimSuffix(string(open), "\r"))
-	}
-	return out, rows.Err()
 }
 
 // Whole returns the text of an artifact, at least its first limit bytes, for
