@@ -11,7 +11,8 @@ import (
 type resolver struct {
 	*world
 	byPlace     map[*place][]record.Socket
-	used        map[record.Pos]bool // translations that some path explains
+	remotes     map[netip.AddrPort]bool // of all sockets, as listed
+	used        map[record.Pos]bool     // translations that some path explains
 	usedSockets map[socketKey]bool
 	memo        map[netip.AddrPort][]record.Translation
 	cut         map[string]int        // sockets left out, by artifact: whose address was cut is not known
@@ -61,6 +62,9 @@ func (r *resolver) from(source netip.AddrPort) ([]record.Translation, error) {
 }
 
 func (r *resolver) socketsRemote(remote netip.AddrPort) ([]record.Socket, error) {
+	if r.remotes != nil && !r.remotes[remote] {
+		return nil, nil // most connections end where no sockets were listed
+	}
 	list, err := r.st.SocketsRemote(remote)
 	sort.SliceStable(list, func(i, j int) bool { return r.less(list[i].Pos, list[j].Pos) })
 	return list, err
@@ -70,7 +74,9 @@ func (r *resolver) inPlace(p *place) []record.Socket { return r.byPlace[p] }
 
 // readSockets reads every socket that is an end of a connection.
 func (r *resolver) readSockets() error {
+	r.remotes = map[netip.AddrPort]bool{}
 	err := r.st.Sockets(func(k *record.Socket) error {
+		r.remotes[k.Remote] = true
 		p := r.placeOf[k.Section]
 		if p == nil || !r.current[k.Section] || k.State == "LISTEN" || k.Remote.Port() == 0 || k.State == "UNCONN" {
 			return nil

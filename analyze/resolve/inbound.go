@@ -51,9 +51,11 @@ func (r *resolver) noteLegs(c *conn) {
 	}
 	for i := range c.steps {
 		s := c.steps[i]
-		if k, ok := r.acceptedAs(s.place, s.before.Destination, s.before.Source); ok && s.via == record.ViaAccessLog {
-			r.useSocket(s.place, c.protocol, k.Local, k.Remote)
-			c.steps[i].socket = k.Pos
+		if s.via == record.ViaAccessLog {
+			if k, ok := r.acceptedAs(s.place, s.before.Destination, s.before.Source); ok {
+				r.useSocket(s.place, c.protocol, k.Local, k.Remote)
+				c.steps[i].socket = k.Pos
+			}
 		}
 		if s.place == nil || s.via != viaUpstream && s.via != record.ViaAccessLog {
 			continue

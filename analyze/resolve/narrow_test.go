@@ -19,6 +19,10 @@ import (
 func TestNarrowed(t *testing.T) {
 	bundles, _ := filepath.Glob("../../fixtures/*/bundle.tar.gz")
 	transcripts, _ := filepath.Glob("../../fixtures/*/*/transcript.txt")
+	expected, _ := filepath.Glob("../../fixtures/synthetic/*/expect.yaml")
+	for _, file := range expected {
+		bundles = append(bundles, filepath.Dir(file))
+	}
 	narrow := 0
 	for _, bundle := range append(bundles, transcripts...) {
 		c, err := load.Open([]string{bundle}, load.Options{})
