@@ -29,14 +29,14 @@ func TestConntrackAddress(t *testing.T) {
 }
 
 // nothing is a Sink that keeps nothing.
-type nothing struct{ translations int }
+type nothing struct{ sockets, translations, problems int }
 
-func (n *nothing) Socket(*record.Socket)           {}
+func (n *nothing) Socket(*record.Socket)           { n.sockets++ }
 func (n *nothing) Translation(*record.Translation) { n.translations++ }
 func (n *nothing) Service(*record.Service)         {}
 func (n *nothing) Owner(*record.Owner)             {}
 func (n *nothing) Address(*record.Address)         {}
-func (n *nothing) Problem(*record.Problem)         {}
+func (n *nothing) Problem(*record.Problem)         { n.problems++ }
 
 // conntrackTable makes a table of n rows with addresses of a kind.
 func conntrackTable(n int, format string) []byte {

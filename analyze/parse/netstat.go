@@ -3,300 +3,282 @@ package parse
 import (
 	"bytes"
 	"net/netip"
-	"strings"
 
 	"whichbackend/analyze/record"
 )
 
-// netstat: net-tools 1.60 to 2.10, busybox, and the like of BSD and Windows.
+// net-tools 2.10, netstat -anp:
 //
-//	tcp        0      0 10.244.1.10:34248       10.96.51.37:80          ESTABLISHED 26231/nc             (net-tools 2.10, netstat -anp)
+//	Active Internet connections (servers and established)
+//	Proto Recv-Q Send-Q Local Address           Foreign Address         State       PID/Program name
+//	tcp        0      0 10.244.1.10:58572       10.96.0.100:80          ESTABLISHED 17303/python3
 //
-// Rows are split at blanks, never at the header's offsets: long addresses push
-// the columns. Only the words of the header matter, which tell which of the
-// optional columns are there.
+// The netstat of busybox prints nearly the same, those of BSD, macOS and
+// Windows something like it. Columns drift, so rows are read word by word.
+// The other tables of the same command are known and not needed.
 
-func netstatHead(b []byte) bool {
-	switch b[0] {
-	case 't', 'u', 'T', 'U', 's', 'r':
-		return netstatRow(b)
-	case 'A', 'C':
-		return bytes.HasPrefix(b, []byte("Active ")) || bytes.HasPrefix(b, []byte("Aktive ")) || bytes.HasPrefix(b, []byte("Connexions Internet")) || bytes.HasPrefix(b, []byte("Conex"))
-	case 'P':
-		return bytes.HasPrefix(b, []byte("Proto ")) && (bytes.Contains(b, []byte("Recv-Q")) || bytes.Contains(b, []byte("RefCnt")) || bytes.Contains(b, []byte("Local Address")))
-	case 'K':
-		return bytes.HasPrefix(b, []byte("Kernel Interface table")) || bytes.HasPrefix(b, []byte("Kernel IP routing table"))
+// netstatHead claims titles, headers and rows.
+func netstatHead(t []byte) bool {
+	if len(t) == 0 {
+		return false
+	}
+	switch t[0] {
+	case 't', 'u', 'r', 's', 'i', 'd':
+		return netstatIsRow(t) || netstatIsUnixRow(t)
+	case 'T', 'U':
+		if netstatIsWindowsRow(t) {
+			return true
+		}
+	case 'n':
+		return bytes.HasPrefix(t, []byte("netstat: "))
+	case '(', "（"[0]:
+		return netstatIsNote(t)
+	}
+	_, ok := netstatTitleOf(t)
+	return ok
+}
+
+// netstatProtocol reads the Proto column. 0: a protocol without ports that
+// can be followed (raw, icmp).
+func netstatProtocol(w []byte) (record.Protocol, bool) {
+	switch string(w) {
+	case "tcp", "tcp6", "tcp4", "tcp46":
+		return record.TCP, true
+	case "udp", "udp6", "udp4", "udp46":
+		return record.UDP, true
+	case "udpl", "udpl6", "udplite", "udplite6":
+		return record.UDPLite, true
+	case "sctp", "sctp6", "sctp4":
+		return record.SCTP, true
+	case "dccp", "dccp6":
+		return record.DCCP, true
+	case "raw", "raw6", "icmp", "icmp6", "icm4", "icm6", "icm46", "ip4", "ip6", "ip46", "igmp", "div4", "div":
+		return 0, true
+	}
+	return 0, false
+}
+
+// netstatIsRow tells whether a line is a row: a protocol, two queues, two
+// addresses. A conntrack entry has a state or src= where the addresses are.
+func netstatIsRow(t []byte) bool {
+	w, rest := socketWord(t)
+	if len(w) > 8 {
+		return false
+	}
+	if _, ok := netstatProtocol(w); !ok {
+		return false
+	}
+	for i := 0; i < 2; i++ {
+		if w, rest = socketWord(rest); !socketDigits(w) {
+			return false
+		}
+	}
+	w, rest = socketWord(rest)
+	if !socketAddressLike(w) {
+		return false
+	}
+	w, _ = socketWord(rest)
+	return socketAddressLike(w)
+}
+
+func netstatIsUnixRow(t []byte) bool {
+	if !bytes.HasPrefix(t, []byte("unix ")) {
+		return false
+	}
+	w, rest := socketWord(t[5:])
+	flags, _ := socketWord(rest)
+	return socketDigits(w) && len(flags) > 0 && flags[0] == '['
+}
+
+// netstatIsNote knows the translations of "(Not all processes could be
+// identified" and "(No info could be read".
+func netstatIsNote(t []byte) bool {
+	for _, n := range netstatNotes {
+		if len(t) >= len(n) && string(t[:len(n)]) == n {
+			return true
+		}
 	}
 	return false
 }
 
-// netstatRow tells a row of sockets: a protocol, two numbers and an address;
-// on Windows the address follows the protocol.
-func netstatRow(b []byte) bool {
-	if bytes.HasPrefix(b, []byte("unix ")) {
-		return bytes.IndexByte(b, '[') > 0
-	}
-	var buf [5][]byte
-	f := netstatFields(b, buf[:0])
-	if len(f) < 3 {
-		return false
-	}
-	if _, ok := socketProtocol(f[0]); !ok && !bytes.HasPrefix(f[0], []byte("raw")) {
-		return false
-	}
-	if f[0][0] == 'T' || f[0][0] == 'U' {
-		return bytes.IndexByte(f[1], ':') > 0 && bytes.IndexByte(f[2], ':') > 0
-	}
-	if len(f) < 5 || !socketDigits(f[1]) || !socketDigits(f[2]) {
-		return false
-	}
-	return bytes.IndexByte(f[3], '=') < 0 && (bytes.IndexByte(f[3], ':') >= 0 || bytes.IndexByte(f[3], '.') > 0) && bytes.ContainsAny(f[4], ":.*")
-}
-
-// netstatFields splits the first words of a line, as many as buf has room for.
-func netstatFields(b []byte, buf [][]byte) [][]byte {
-	for i := 0; i < len(b) && len(buf) < cap(buf); {
-		for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
-			i++
-		}
-		start := i
-		for i < len(b) && b[i] != ' ' && b[i] != '\t' {
-			i++
-		}
-		if i > start {
-			buf = append(buf, b[start:i])
-		}
-	}
-	return buf
-}
-
-// netstatReader is the state of one listing: the optional columns that its
-// header names.
+// netstatReader reads one section.
 type netstatReader struct {
-	out            *Out
-	header         bool
-	inode, program bool
-	skip           bool // in a section of other things: unix sockets, routes, interfaces
-	buf            [][]byte
+	out   *Out
+	mode  netstatMode
+	names socketNames
+	// wide: addresses are never cut in this section.
+	wide bool
+	// pidColumn: the header names PID/Program name.
+	pidColumn bool
+	// width is that of an address column of BSD and macOS, which cut what is
+	// longer at its end, port and all. 0: not known.
+	width int
+	note  int  // lines that a note in parentheses may still go on
+	sctp  bool // the row before was SCTP, which continues on further lines
 }
 
 func netstatOpen(out *Out) (line func([]byte), end func()) {
-	r := &netstatReader{out: out}
+	// Rows of ss without State, which it leaves out when one state was asked
+	// for, look like rows of netstat.
+	if s := (&ssReader{out: out, names: socketNames{}, noState: true}); s.command(out.Command()) {
+		return s.line, s.flush
+	}
+	r := &netstatReader{out: out, names: socketNames{}}
+	for _, w := range shellWords(out.Command()) {
+		flags := len(w) > 1 && w[0] == '-' && w[1] != '-'
+		if w == "--wide" || w == "busybox" || flags && bytes.IndexByte([]byte(w), 'W') > 0 {
+			r.wide = true
+		}
+	}
 	return r.line, nil
 }
 
 func (r *netstatReader) line(b []byte) {
 	t := bytes.TrimSpace(b)
 	if len(t) == 0 {
+		r.out.Ignore()
 		return
 	}
-	if r.heading(t) {
+	sctp, note := r.sctp, r.note
+	r.sctp, r.note = false, 0
+	if mode, ok := netstatTitleOf(t); ok {
+		r.title(b, t, mode)
 		return
 	}
-	r.buf = fields(t, r.buf)
-	f := r.buf
 	switch {
-	case bytes.HasPrefix(t, []byte("unix ")), bytes.HasPrefix(t, []byte("raw")):
+	case netstatIsRow(t):
+		r.mode = netstatSockets
+		r.row(t)
+	case netstatIsWindowsRow(t):
+		r.mode = netstatSockets
+		r.windows(t)
+	case netstatIsUnixRow(t), sctp && b[0] == ' ':
 		r.out.Ignore()
-	case r.skip && !netstatRow(t):
-		r.out.Ignore()
-	case f[0][0] == 'T' || f[0][0] == 'U':
-		r.windows(f)
-	case len(f) > 1 && bytes.IndexByte(f[0], 'x') < 0 && netstatRow(t):
-		r.row(f)
-	case len(f) > 5 && netstatRow(bytes.Join(f[1:], []byte(" "))):
-		r.withPointer(f[1:]) // BSD netstat -A begins with a pointer
-	case len(f) > 6 && netstatRow(bytes.Join(f[2:], []byte(" "))):
-		r.withPointer(f[2:]) // macOS puts a flow hash behind it
-	case bytes.HasPrefix(t, []byte("Socket ")) && bytes.Contains(t, []byte(" Proto Recv-Q")):
-		r.header = true
-		r.out.Understood()
+	case bytes.HasPrefix(t, []byte("netstat: ")):
+		r.message(t)
+	case t[0] == '(', netstatIsNote(t), note > 0:
+		r.remark(t, note)
+	case r.mode != netstatSockets:
+		r.other(b, t)
 	default:
-		r.out.Problem("expected a row of sockets: protocol, queues, local and foreign address")
+		r.unusual(t)
 	}
 }
 
-// heading reads the lines above a table.
-func (r *netstatReader) heading(t []byte) bool {
+// remark reads a note on which processes were visible, of one or a few lines.
+func (r *netstatReader) remark(t []byte, note int) {
 	switch {
-	case bytes.HasPrefix(t, []byte("Proto ")):
-		r.skip = bytes.Contains(t, []byte("RefCnt"))
-		r.header = !r.skip
-		r.inode = bytes.Contains(t, []byte("Inode"))
-		r.program = bytes.Contains(t, []byte("PID/"))
-	case bytes.HasPrefix(t, []byte("Active UNIX")), bytes.HasPrefix(t, []byte("Active Bluetooth")), bytes.HasPrefix(t, []byte("Active IPX")),
-		bytes.HasPrefix(t, []byte("Active LOCAL")), bytes.HasPrefix(t, []byte("Active X.25")), bytes.HasPrefix(t, []byte("Kernel I")):
-		r.skip = true
-	case bytes.HasPrefix(t, []byte("Active ")), bytes.HasPrefix(t, []byte("Aktive ")), bytes.HasPrefix(t, []byte("Conex")), bytes.HasPrefix(t, []byte("Connexions")):
-		r.skip = false
+	case bytes.HasSuffix(t, []byte(")")), bytes.HasSuffix(t, []byte("）")):
+	case note > 0:
+		r.note = note - 1
 	default:
-		return false
+		r.note = 2
+	}
+	r.out.Ignore()
+}
+
+// title reads a line that begins or heads a table.
+func (r *netstatReader) title(b, t []byte, mode netstatMode) {
+	r.mode = mode
+	if mode != netstatSockets {
+		r.out.Ignore()
+		return
 	}
 	r.out.Understood()
-	return true
+	r.pidColumn = r.pidColumn || bytes.Contains(t, []byte("PID"))
+	// Busybox pads the last column to 12 where net-tools pads it to 11, and
+	// never cuts an address.
+	if bytes.HasPrefix(b, []byte("Proto Recv-Q")) && bytes.HasSuffix(b, []byte("State       ")) {
+		r.wide = true
+		r.out.Tool("busybox netstat")
+	}
+	if bytes.Contains(t, []byte("(state)")) {
+		local, foreign := bytes.Index(t, []byte("Local Address")), bytes.Index(t, []byte("Foreign Address"))
+		if r.width = 0; foreign-local > 16 {
+			r.width = foreign - local - 1
+		}
+	}
 }
 
-// withPointer reads a row of BSD's netstat -A, whose columns are so narrow
-// that they cut addresses of 18 characters and more, the port included.
-func (r *netstatReader) withPointer(f [][]byte) {
-	if len(f[3]) >= 18 || len(f[4]) >= 18 {
-		r.out.Problem("the columns of netstat -A cut long addresses; record it without -A")
-		return
-	}
-	r.row(f)
-}
-
-// row reads a row of net-tools, busybox or BSD.
-func (r *netstatReader) row(f [][]byte) {
-	proto, _ := socketProtocol(f[0])
-	s := record.Socket{Protocol: proto, UID: -1}
-	recv, _ := number(f[1])
-	send, _ := number(f[2])
-	s.RecvQ, s.SendQ = int64(min(recv, 1<<62)), int64(min(send, 1<<62))
-	bsd := bytes.IndexByte(f[3], ':') < 0 || len(f[0]) > 3 && f[0][3] == '4' || bytes.IndexByte(f[3], '%') > 0 && bytes.LastIndexByte(f[3], '.') > bytes.LastIndexByte(f[3], ':')
-	local, ok := r.end(f[3], bsd, &s.LocalCut, &s.Device)
-	remote, ok2 := r.end(f[4], bsd, &s.RemoteCut, new(string))
-	if !ok || !ok2 {
-		r.out.Problem("expected numeric addresses; record it with -n")
-		return
-	}
-	s.Local, s.Remote = local, remote
-	rest := f[5:]
-	if len(rest) > 0 {
-		if state, ok := socketState(rest[0]); ok {
-			s.State, rest = state, rest[1:]
-		} else if proto == record.TCP && !bsd {
-			r.foreignState(s, rest)
+// message reads what netstat itself says on standard error.
+func (r *netstatReader) message(t []byte) {
+	for _, known := range []string{"No such file", "no support for", "showing only processes", "can't scan /proc"} {
+		if bytes.Contains(t, []byte(known)) {
+			r.out.Ignore() // a kernel without IPv6, a user who is not root
 			return
 		}
-	} else if proto == record.TCP && r.header && !bsd {
-		r.out.Problem("the row ends before its state")
+	}
+	r.out.Problem("netstat could not read a table")
+}
+
+// other reads lines of the tables that are not needed.
+func (r *netstatReader) other(b, t []byte) {
+	blanks := 0
+	for w, rest := socketWord(t); len(w) > 0; w, rest = socketWord(rest) {
+		blanks++
+	}
+	known := true
+	switch r.mode {
+	case netstatRoutes, netstatInterfaces:
+		known = blanks >= 6
+	case netstatStatistics:
+		known = b[0] == ' ' || b[0] == '\t' || t[len(t)-1] == ':' || bytes.ContainsAny(t, "0123456789")
+	case netstatUnix, netstatOther:
+		known = blanks >= 2
+	}
+	if known {
+		r.out.Ignore()
 		return
 	}
-	r.tail(&s, rest)
-	r.out.Socket(s)
+	r.out.Problem("expected a row of the table above")
 }
 
-// foreignState keeps a row whose state is a word that no table knows, as in a
-// listing in another language: the addresses are plain all the same. The word
-// is reported.
-func (r *netstatReader) foreignState(s record.Socket, rest [][]byte) {
-	word := string(rest[0])
-	if len(word) < 4 || strings.ToUpper(word) != word || strings.ContainsAny(word, "/(:.") || socketDigits(rest[0]) {
-		r.out.Problem("expected a state after the addresses")
+// unusual reads lines of a table of sockets that are no plain rows.
+func (r *netstatReader) unusual(t []byte) {
+	w, rest := socketWord(t)
+	if p, ok := netstatProtocol(w); ok && p == record.SCTP {
+		r.sctpListener(rest)
 		return
 	}
-	if s.Remote.Port() == 0 && s.RemoteCut == "" {
-		s.State = "LISTEN"
-	}
-	r.tail(&s, rest[1:])
-	r.out.Socket(s)
-	r.out.Problem("an unknown word for the state; the addresses were read")
-}
-
-// end reads one address. net-tools cuts an IPv6 address so that the field has
-// 23 characters: a field of that width may be the begin of a longer address.
-func (r *netstatReader) end(b []byte, bsd bool, cut, device *string) (netip.AddrPort, bool) {
-	if bsd {
-		return netstatBSD(b)
-	}
-	a, dev, ok := socketEnd(b)
-	if ok {
-		*device = dev
-	}
-	i := bytes.LastIndexByte(b, ':')
-	if len(b) != 23 || i < 0 || bytes.IndexByte(b[:i], ':') < 0 || dev != "" {
-		return a, ok
-	}
-	p, okPort := port(b[i+1:])
-	if !okPort || strings.Trim(string(b[:i]), "0123456789abcdef:.") != "" {
-		return a, ok
-	}
-	*cut = strings.TrimPrefix(string(b[:i]), "::ffff:")
-	return netip.AddrPortFrom(netip.Addr{}, p), true
-}
-
-// netstatBSD reads address.port, *.* and address.*.
-func netstatBSD(b []byte) (netip.AddrPort, bool) {
-	i := bytes.LastIndexByte(b, '.')
-	if i <= 0 {
-		return netip.AddrPort{}, false
-	}
-	p, ok := port(b[i+1:])
-	if !ok {
-		return netip.AddrPort{}, false
-	}
-	if string(b[:i]) == "*" {
-		return netip.AddrPortFrom(netip.IPv6Unspecified(), p), true
-	}
-	a, ok := address(b[:i])
-	return netip.AddrPortFrom(a, p), ok
-}
-
-// tail reads the optional columns: user and inode (-e), process (-p, whose
-// name may hold blanks), timer (-o).
-func (r *netstatReader) tail(s *record.Socket, rest [][]byte) {
-	hasInode := r.inode
-	if !r.header && len(rest) >= 2 && socketDigits(rest[1]) && bytes.IndexByte(rest[0], '/') < 0 && string(rest[0]) != "-" {
-		hasInode = true
-	}
-	if hasInode && len(rest) >= 2 && socketDigits(rest[1]) {
-		if uid, ok := number(rest[0]); ok && uid < 1<<32 {
-			s.UID = int(uid)
+	// BSD and macOS with -A: the socket's address and perhaps a hash first.
+	for i := 0; i < 2 && netstatHex(w); i++ {
+		if netstatIsRow(bytes.TrimSpace(rest)) {
+			r.row(bytes.TrimSpace(rest))
+			return
 		}
-		s.Inode, _ = number(rest[1])
-		rest = rest[2:]
+		w, rest = socketWord(rest)
 	}
-	for i := range rest {
-		if i+1 < len(rest) && rest[i+1][0] == '(' && netstatTimer(rest[i]) {
-			s.Timer = string(rest[i]) + " " + string(rest[i+1])
-			rest = rest[:i]
-			break
+	switch {
+	case socketIsWatch(t), t[0] == '[' && t[len(t)-1] == ']', bytes.HasPrefix(t, []byte("Can not obtain ownership")):
+		r.out.Ignore() // Windows -b: the program, on a line of its own
+	default:
+		r.out.Problem("expected protocol, queues, local and foreign address")
+	}
+}
+
+func netstatHex(w []byte) bool {
+	for _, c := range w {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
 		}
 	}
-	if len(rest) == 0 || !r.program && r.header {
-		return
-	}
-	pid, name, ok := bytes.Cut(rest[0], []byte("/"))
-	n, isNumber := number(pid)
-	if !ok || !isNumber || n > 1<<31-1 {
-		return
-	}
-	s.PID, s.Program = int(n), string(name)
-	for _, w := range rest[1:] {
-		s.Program += " " + string(w)
-	}
+	return len(w) > 0 && len(w) <= 16
 }
 
-func netstatTimer(b []byte) bool {
-	switch string(b) {
-	case "off", "on", "keepalive", "timewait", "probe":
-		return true
-	}
-	return bytes.HasPrefix(b, []byte("unkn-"))
-}
-
-// windows reads a row of Windows' netstat -ano.
-func (r *netstatReader) windows(f [][]byte) {
-	proto, ok := socketProtocol(f[0])
-	if !ok || len(f) < 3 {
-		r.out.Problem("expected a row of sockets: protocol, local and foreign address")
-		return
-	}
-	s := record.Socket{Protocol: proto, UID: -1}
-	var okLocal, okRemote bool
-	s.Local, s.Device, okLocal = socketEnd(f[1])
-	s.Remote, _, okRemote = socketEnd(f[2])
-	if !okLocal || !okRemote {
-		r.out.Problem("expected numeric addresses; record it with -n")
-		return
-	}
-	for _, w := range f[3:] {
-		if state, ok := socketState(w); ok {
-			s.State = state
-		} else if pid, ok := number(w); ok && pid < 1<<31 {
-			s.PID = int(pid)
+// sctpListener reads a listening SCTP endpoint, which has no queues and no
+// foreign address.
+func (r *netstatReader) sctpListener(rest []byte) {
+	w, rest := socketWord(rest)
+	state, _ := socketWord(rest)
+	local, cut, why := r.address(w, false)
+	if s, ok := socketState(state); ok && why == "" {
+		r.sctp = true
+		any := netip.IPv4Unspecified()
+		if local.Addr().Is6() {
+			any = netip.IPv6Unspecified()
 		}
+		r.out.Socket(record.Socket{Protocol: record.SCTP, State: s, Local: local, LocalCut: cut, Remote: netip.AddrPortFrom(any, 0), UID: -1})
+		return
 	}
-	r.out.Socket(s)
+	r.out.Problem("expected local address and state of an SCTP endpoint")
 }
