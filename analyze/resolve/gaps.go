@@ -97,6 +97,9 @@ func (r *resolver) tableGap(c *conn, effect string) Gap {
 	host := c.host
 	if n := len(c.steps); n > 0 {
 		host = hostOf(c.steps[n-1].place)
+		if o := r.ownerAt(c.final.Destination.Addr(), host); c.final.Destination.IsValid() && o != nil && o.kind == "node" && o.host != "" {
+			host = o.host // it was sent on there
+		}
 	} else if v := r.seenBy(c, c.service); len(v.hosts) == 1 {
 		for h := range v.hosts {
 			host = h // it holds the address that was dialled

@@ -188,8 +188,11 @@ func (r *resolver) notABackend(c *conn, host string) string {
 	if o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() {
 		return "it was sent on to " + dst.String() + ", which nobody in the bundle holds; Swarm may carry it on from there"
 	}
+	if o != nil && o.kind == "node" && !r.hasTables(o.host) && dst.Port() >= 30000 && dst.Port() <= 32767 && !r.isBackend(dst) {
+		return "it was sent on to " + dst.String() + ", by its number a node port of " + o.name + ", whose tables were not recorded"
+	}
 	for _, s := range r.servicesAt(dst, c.protocol, vantage{}) {
-		if s.Type != "redirect" && s.Type != "dnat" && !s.Address.Addr().IsUnspecified() && !r.isBackend(dst) {
+		if s.Type != "redirect" && s.Type != "dnat" && !r.isBackend(dst) {
 			return "it was sent on to " + dst.String() + ", which is itself a service"
 		}
 	}
