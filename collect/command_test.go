@@ -60,7 +60,7 @@ func TestNothingLeftBehind(t *testing.T) {
 // TestEscaped: a process that left the group cannot hold up the collector.
 func TestEscaped(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/setsid"); err != nil {
-		t.Skip("no setsid here")
+		t.Fatal("setsid is missing; it comes with util-linux")
 	}
 	defer func(d time.Duration) { leftovers = d }(leftovers)
 	leftovers = 100 * time.Millisecond

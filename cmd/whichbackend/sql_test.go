@@ -24,7 +24,7 @@ func TestSQLOnlyReads(t *testing.T) {
 		"CREATE TEMP TABLE x (y)", "WITH x AS (SELECT 1) DELETE FROM socket", "REPLACE INTO meta VALUES ('a', 1)", "ALTER TABLE socket RENAME TO s",
 		"ATTACH '" + filepath.Join(dir, "new.db") + "' AS new", "DETACH main", "VACUUM INTO '" + filepath.Join(dir, "copy.db") + "'", "VACUUM", "REINDEX", "ANALYZE",
 		"PRAGMA writable_schema = 1", "PRAGMA query_only = 0", "PRAGMA journal_mode = WAL", "PRAGMA user_version = 7",
-		"SELECT load_extension('/tmp/x.so')", "SELECT LOAD_EXTENSION('x')", "BEGIN", "COMMIT", "SAVEPOINT a",
+		"SELECT load_extension('x.so')", "SELECT LOAD_EXTENSION('x')", "BEGIN", "COMMIT", "SAVEPOINT a",
 		"SELECT 1; DELETE FROM socket", "SELECT 1; SELECT 2", "SELECT ';'; SELECT 2", "SELECT 1 /* ; */; -- x\nSELECT 2", ";;SELECT 1", "--", "SELECT writefile('" + filepath.Join(dir, "w") + "', 'x')",
 		"SELECT readfile('/etc/passwd')", "SELECT fts3_tokenizer('x')", "CREATE VIRTUAL TABLE v USING fts3(x)", "SELECT * FROM pragma_database_list",
 	} {
