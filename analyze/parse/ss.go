@@ -122,7 +122,7 @@ func ssIsRow(t []byte) bool {
 	return bytes.IndexByte(w, ':') >= 0 && bytes.IndexByte(peer, ':') >= 0 && ssAddressLike(w) && ssAddressLike(peer)
 }
 
-func ssAddressLike(w []byte) bool { return bytes.IndexAny(w, "=,\"") < 0 }
+func ssAddressLike(w []byte) bool { return !bytes.ContainsAny(w, "=,\"") }
 
 // ssMaxHeld bounds the sockets kept until one tells their protocol.
 const ssMaxHeld = 4096

@@ -14,6 +14,7 @@ type owner struct {
 	workload                    string
 	hostNetwork, finished       bool
 	sidecar                     bool // it has a container named istio-proxy
+	several                     bool // it has more than one container
 	pos                         record.Pos
 }
 
@@ -63,6 +64,7 @@ func (w *world) addOwner(index map[string]*owner, r *record.Owner, host string) 
 	case "completed", "succeeded", "failed", "error", "evicted", "exited", "shutdown", "rejected", "removed", "dead":
 		o.finished = true
 	}
+	o.several = o.several || r.Total > 1
 	for _, c := range r.Containers {
 		o.sidecar = o.sidecar || c == "istio-proxy"
 	}

@@ -49,6 +49,12 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 	}
 	c.gaps = append(c.gaps, Gap{Missing: "the client's sockets while the connection is open (" + describePlace(client) + ")", Effect: "it is not known whether and from which port it dialled", Command: socketCommand(client)},
 		r.tableGap(c, string(c.verdict)+" instead of one backend"))
+	for _, o := range r.owners[c.client.Addr()] {
+		if o.kind == "pod" && o.several && !o.sidecar && !r.sidecar(c) {
+			c.gaps = append(c.gaps, Gap{Missing: "what the other containers of " + describePlace(client) + " are: a sidecar proxy among them would choose the backend itself",
+				Effect: "it is not known whose tables decide", Command: "kubectl get pod " + quoteShell(client.Name) + " -o jsonpath='{.spec.containers[*].name}'; " + socketCommand(client) + "; conntrack -L in the pod's network namespace"})
+		}
+	}
 	out := r.build(c)
 	out.Client = client
 	seen := false

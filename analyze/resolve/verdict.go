@@ -216,11 +216,11 @@ func (r *resolver) passedOn(c *conn) bool {
 	return !r.endsAt(c.service.Addr(), c.host)
 }
 
-// endsAt tells whether an address is known to be an end, and no balancer's: a
-// workload holds it, or a host whose own tables would show it going on.
+// endsAt tells whether an address is known to be an end, and no balancer's: it
+// never leaves the namespace, a workload holds it, or a host whose own tables would show it going on.
 func (r *resolver) endsAt(a netip.Addr, host string) bool {
 	o := r.ownerAt(a, host)
-	return r.isWorkload(a) || o != nil && o.kind == "node" && o.host != "" && r.hasTables(o.host)
+	return a.IsLoopback() || r.isWorkload(a) || o != nil && o.kind == "node" && o.host != "" && r.hasTables(o.host)
 }
 
 // isBackend tells whether some service lists an address as a backend.
