@@ -170,6 +170,27 @@ func (r *resolver) loopbackLegs(t record.Translation) []record.Translation {
 	return out
 }
 
+// accepted settles a number that contradicts the entry which carries the
+// packets, where the server's own socket shows that it took them: the number
+// was written anew, for packets to come.
+func (r *resolver) accepted(c *conn, claims []claim) ([]claim, error) {
+	if len(claims) != 2 || claims[0].note != "" || claims[1].note == "" {
+		return claims, nil
+	}
+	list, err := r.socketsRemote(claims[0].after.Source)
+	if err != nil {
+		return claims, err
+	}
+	for _, k := range list {
+		if p := r.placeOf[k.Section]; k.Protocol == c.protocol && k.Local == claims[0].after.Destination && p != nil && r.current[k.Section] && r.serverPlace(c, p) {
+			c.against = "the service entry's number names " + claims[1].after.Destination.String() + " by now"
+			claims[0].ts = append(claims[0].ts, claims[1].ts...) // it ties the service to the packets
+			return claims[:1], nil
+		}
+	}
+	return claims, nil
+}
+
 // numberedAs keeps, of the choices, those that have the address which the lost
 // number of an entry stands for, where that is known without its port.
 func (r *resolver) numberedAs(c *conn, list []choice) []choice {

@@ -39,6 +39,7 @@ type conn struct {
 	reason          string
 	backends        []Backend
 	gaps            []Gap
+	against         string  // what contradicts the answer, and why it does not count
 	leaves          bool    // it goes on to an address that nobody is known to hold
 	refused         service // the listing that says that nobody serves the address
 	direct          bool
@@ -141,6 +142,9 @@ func (r *resolver) step(c *conn, cur record.Tuple, table []sighting) (step, bool
 	}
 	if len(claims) == 0 {
 		return step{}, false, nil
+	}
+	if claims, err = r.accepted(c, claims); err != nil {
+		return step{}, false, err
 	}
 	if len(claims) > 1 {
 		r.contradict(c, claims)

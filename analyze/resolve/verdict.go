@@ -103,6 +103,9 @@ func (r *resolver) translated(c *conn) {
 		return
 	}
 	r.judge(c, last)
+	if c.against != "" {
+		c.reason += "; " + c.against
+	}
 	if r.carriesOn(dst) {
 		c.reason += "; it is a proxy itself, and carries on what it takes"
 	}
