@@ -196,6 +196,9 @@ func change(c *resolve.Connection, h resolve.Hop) string {
 	if c.Granularity == "request" && a.Destination == "" {
 		return known(b.Destination) + " => chosen for each request"
 	}
+	if c.Verdict == resolve.None && a == (resolve.Side{}) {
+		return known(b.Destination) // where it ended; the state says how
+	}
 	dst := known(b.Destination) + " => " + known(a.Destination)
 	src := "from " + known(b.Source) + " as " + known(a.Source)
 	sourceStays := a.Source == b.Source || a.Source == "" && a.Destination == "" || b.Source == ""
