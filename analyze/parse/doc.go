@@ -75,10 +75,6 @@ func (d *Doc) First() *Doc {
 	return &Doc{Raw: d.array[0], Line: d.Line, object: m}
 }
 
-// Decode decodes the whole document into v. A type that does not fit is an
-// error that names the field, and what could be decoded is in v.
-func (d *Doc) Decode(v any) error { return json.Unmarshal(d.Raw, v) }
-
 // yamlToJSON turns one YAML document into JSON. yaml.v3 itself refuses
 // documents whose aliases expand out of proportion.
 func yamlToJSON(text []byte) ([]byte, error) {

@@ -29,6 +29,3 @@ type Format struct {
 	// Doc reads a document that Claim claimed.
 	Doc func(d *Doc, out *Out)
 }
-
-// Formats returns the table of formats, in the order in which they are asked.
-func Formats() []Format { return formats }

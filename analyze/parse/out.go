@@ -132,10 +132,6 @@ func (o *Out) Tool(tool string) {
 // section, "" when not known.
 func (o *Out) Command() string { return o.sec.Command }
 
-// Scope is where the section's statements are true, as far as the text tells;
-// the driver completes it from the path afterwards.
-func (o *Out) Scope() record.Scope { return o.sec.Scope }
-
 // settle counts the verdict on the current line.
 func (o *Out) settle() {
 	o.sec.Lines++

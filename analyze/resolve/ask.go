@@ -115,6 +115,9 @@ func (k *Case) Ask(q Question) (*Answer, error) {
 		}
 	}
 	sort.SliceStable(a.Connections, func(i, j int) bool { return lessConnection(&a.Connections[i], &a.Connections[j]) })
+	if k.r.failed != nil {
+		return nil, k.r.failed
+	}
 	return a, nil
 }
 

@@ -126,7 +126,8 @@ func (r *resolver) soleServer(c *conn, set choices) (Party, []Evidence, bool) {
 		}
 	}
 	list, err := r.socketsRemote(c.client)
-	if err != nil || len(same) != 1 {
+	r.keep(err)
+	if len(same) != 1 {
 		return Party{}, nil, false
 	}
 	found := map[socketKey]record.Socket{}

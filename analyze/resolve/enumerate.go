@@ -15,6 +15,7 @@ type resolver struct {
 	used        map[record.Pos]bool     // translations that some path explains
 	usedSockets map[socketKey]bool
 	memo        map[netip.AddrPort][]record.Translation
+	failed      error                 // the first error of reading what answers quote
 	cut         map[string]int        // sockets left out, by artifact: whose address was cut is not known
 	chosen      map[choiceKey]choices // what proxies may choose
 	takenAt     map[takenKey]map[netip.AddrPort]netip.AddrPort
@@ -38,6 +39,14 @@ func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]map[netip.AddrPort]netip.AddrPort{}, legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
+}
+
+// keep remembers the first error of look-ups in the middle of an answer; the
+// question ends with it.
+func (r *resolver) keep(err error) {
+	if r.failed == nil {
+		r.failed = err
+	}
 }
 
 func (r *resolver) use(p record.Pos) { r.used[p] = true }

@@ -27,9 +27,8 @@ func (r *resolver) evidence(pos record.Pos) []Evidence {
 		e.Line = 0 // the document is the whole artifact
 	}
 	text, err := r.quote(s, pos)
-	if err == nil {
-		e.Text = text
-	}
+	r.keep(err)
+	e.Text = text
 	return []Evidence{e}
 }
 
