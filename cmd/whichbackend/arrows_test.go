@@ -16,6 +16,7 @@ import (
 var arrows = map[string][]string{
 	"analyze/record":           {},
 	"collect/bundle":           {},
+	"collect/kernel":           {},
 	"collect":                  {"collect/bundle"},
 	"cmd/whichbackend-collect": {"collect", "collect/bundle"},
 	"analyze/parse":            {"analyze/record"},
