@@ -49,21 +49,33 @@ func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
 		return nil, os.NewSyscallError("netlink", err)
 	}
 	d := &dump{fd: fd, buf: make([]byte, piece)}
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
+	if err != nil {
+		err = os.NewSyscallError("netlink", err)
+	} else {
+		err = d.again(kind, flags, body)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// again asks one more question over the same socket, and so in the same network
+// namespace, after the answer to the last one came to its end.
+func (d *dump) again(kind uint16, flags uint16, body []byte) error {
 	m := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
 	binary.NativeEndian.PutUint32(m[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
 	binary.NativeEndian.PutUint16(m[4:], kind)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(m[8:], 1)
 	m = append(m, body...)
-	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	if err == nil {
-		err = unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	if err := unix.Sendto(d.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("netlink", err)
 	}
-	if err != nil {
-		d.Close()
-		return nil, os.NewSyscallError("netlink", err)
-	}
-	return d, nil
+	d.left, d.over = nil, false
+	return nil
 }
 
 // next gives the type and the body of the next message, which are good until
