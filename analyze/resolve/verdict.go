@@ -180,7 +180,9 @@ func (r *resolver) notABackend(c *conn, host string) string {
 		return nameOf(c.steps[len(c.steps)-1].place) + " passed it on to the address that was dialled, and nothing in the bundle tells who serves that"
 	}
 	for _, p := range r.holders(dst.Addr(), host) {
-		if p.kind == record.ScopeNetns {
+		// A balancer's namespace has no sockets; one in which a socket serves the
+		// address is a workload's, whose name nothing tells.
+		if p.kind == record.ScopeNetns && !p.listens(c.protocol, dst) {
 			return "it was sent on to " + nameOf(p) + ", whose tables have no entry for it"
 		}
 	}
