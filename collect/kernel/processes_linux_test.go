@@ -121,15 +121,18 @@ func TestThisProcess(t *testing.T) {
 	must(t, err)
 	namespace, err := os.Readlink("/proc/self/ns/net")
 	must(t, err)
+	comm, err := os.ReadFile("/proc/self/comm")
+	must(t, err)
+	name := shownName(comm)
 	p := processes(t)
 	in := p.InNamespace(strings.Trim(namespace, "net:[]"))
-	if !slices.ContainsFunc(in, func(one Process) bool { return one.PID == os.Getpid() && one.Name == "kernel.test" }) {
+	if !slices.ContainsFunc(in, func(one Process) bool { return one.PID == os.Getpid() && one.Name == name }) {
 		t.Errorf("%v in %s", in, namespace)
 	}
 	var inode uint32
 	_, err = fmt.Sscanf(link, "socket:[%d]", &inode)
 	must(t, err)
-	if got := string(p.appendUsers(nil, inode)); strings.Count(got, fmt.Sprintf(`("kernel.test",pid=%d,fd=`, os.Getpid())) != 2 {
+	if got := string(p.appendUsers(nil, inode)); strings.Count(got, fmt.Sprintf(`("%s",pid=%d,fd=`, name, os.Getpid())) != 2 {
 		t.Error(got)
 	}
 }

@@ -207,29 +207,8 @@ func TestTCPSocketsAsSS(t *testing.T) {
 	awaitEOF(t, s)
 	must(t, s.Close())
 
-	// A connection that waits to be accepted, one whose first SYN nobody
-	// answers, and one that is not accepted before it sends data.
-	only := sock(t, unix.AF_INET6, unix.SOCK_STREAM)
-	must(t, unix.SetsockoptInt(only, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
-	must(t, unix.Bind(only, &unix.SockaddrInet6{Port: 7005}))
-	must(t, unix.Listen(only, 3))
-	waiting := sock(t, unix.AF_INET6, unix.SOCK_STREAM)
-	must(t, unix.Connect(waiting, &unix.SockaddrInet6{Port: 7005, Addr: [16]byte{15: 1}}))
-	hole := sock(t, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
-	if err := unix.Connect(hole, &unix.SockaddrInet4{Port: 7006, Addr: [4]byte{10, 99, 0, 2}}); err != unix.EINPROGRESS {
-		t.Fatal(err)
-	}
-	lazy := sock(t, unix.AF_INET, unix.SOCK_STREAM)
-	must(t, unix.SetsockoptInt(lazy, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 60))
-	must(t, unix.Bind(lazy, &unix.SockaddrInet4{Port: 7007, Addr: [4]byte{127, 0, 0, 1}}))
-	must(t, unix.Listen(lazy, 9))
-	silent := sock(t, unix.AF_INET, unix.SOCK_STREAM)
-	must(t, unix.Connect(silent, &unix.SockaddrInet4{Port: 7007, Addr: [4]byte{127, 0, 0, 1}}))
-	marked := sock(t, unix.AF_INET, unix.SOCK_STREAM)
-	must(t, unix.SetsockoptInt(marked, unix.SOL_SOCKET, unix.SO_MARK, 0xab))
-	must(t, unix.SetsockoptString(marked, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"))
-	must(t, unix.Fchown(marked, 1234, 0))
-	must(t, unix.Connect(marked, &unix.SockaddrInet4{Port: 7001, Addr: [4]byte{127, 0, 0, 1}}))
+	makeHalfConnections(t)
+	makeMarked(t)
 	heldByAnother(t, four)
 
 	rows := sameAsSS(t, "-tanpie", TCPSockets)
@@ -250,6 +229,39 @@ func TestTCPSocketsAsSS(t *testing.T) {
 		`^SYN-RECV 0 0 127\.0\.0\.1:7007 127\.0\.0\.1:\d+ timer:\(on,\S+ ino:0 sk:`,
 		`uid:1234 ino:\d+ sk:\w+ fwmark:0xab <-> \| .*\breno\b`,
 	)
+}
+
+// makeHalfConnections makes a connection that waits to be accepted, one whose
+// first SYN nobody answers, and one that is not accepted before it sends data.
+func makeHalfConnections(t *testing.T) {
+	t.Helper()
+	only := sock(t, unix.AF_INET6, unix.SOCK_STREAM)
+	must(t, unix.SetsockoptInt(only, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
+	must(t, unix.Bind(only, &unix.SockaddrInet6{Port: 7005}))
+	must(t, unix.Listen(only, 3))
+	waiting := sock(t, unix.AF_INET6, unix.SOCK_STREAM)
+	must(t, unix.Connect(waiting, &unix.SockaddrInet6{Port: 7005, Addr: [16]byte{15: 1}}))
+	hole := sock(t, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK)
+	if err := unix.Connect(hole, &unix.SockaddrInet4{Port: 7006, Addr: [4]byte{10, 99, 0, 2}}); err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	lazy := sock(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.SetsockoptInt(lazy, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 60))
+	must(t, unix.Bind(lazy, &unix.SockaddrInet4{Port: 7007, Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, unix.Listen(lazy, 9))
+	silent := sock(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.Connect(silent, &unix.SockaddrInet4{Port: 7007, Addr: [4]byte{127, 0, 0, 1}}))
+}
+
+// makeMarked makes a connection of another user, with a mark, and with another
+// congestion control.
+func makeMarked(t *testing.T) {
+	t.Helper()
+	marked := sock(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.SetsockoptInt(marked, unix.SOL_SOCKET, unix.SO_MARK, 0xab))
+	must(t, unix.SetsockoptString(marked, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"))
+	must(t, unix.Fchown(marked, 1234, 0))
+	must(t, unix.Connect(marked, &unix.SockaddrInet4{Port: 7001, Addr: [4]byte{127, 0, 0, 1}}))
 }
 
 // heldByAnother hands a listener to another process as well.
