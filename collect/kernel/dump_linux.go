@@ -40,30 +40,45 @@ type dump struct {
 	over    bool
 }
 
-// ask opens a netlink socket of a family (unix.NETLINK_...) in the calling
-// thread's network namespace and asks for a dump. The body is what follows the
-// header of the message, in the kernel's own byte order.
-func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
+// newDump opens a netlink socket of a family (unix.NETLINK_...) in the calling
+// thread's network namespace.
+func newDump(family int) (*dump, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 	if err != nil {
 		return nil, os.NewSyscallError("netlink", err)
 	}
-	d := &dump{fd: fd, buf: make([]byte, piece)}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience}); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("netlink", err)
+	}
+	return &dump{fd: fd, buf: make([]byte, piece)}, nil
+}
+
+// ask opens a netlink socket and asks for a dump. The body is what follows the
+// header of the message, in the kernel's own byte order.
+func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
+	d, err := newDump(family)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.ask(kind, flags, body); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// ask asks a question, the next one when the answer to the last was read to its
+// end. It is for the socket's namespace, whichever thread asks.
+func (d *dump) ask(kind, flags uint16, body []byte) error {
 	m := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
 	binary.NativeEndian.PutUint32(m[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
 	binary.NativeEndian.PutUint16(m[4:], kind)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(m[8:], 1)
 	m = append(m, body...)
-	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	if err == nil {
-		err = unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-	}
-	if err != nil {
-		d.Close()
-		return nil, os.NewSyscallError("netlink", err)
-	}
-	return d, nil
+	d.left, d.over, d.changed = nil, false, false
+	return os.NewSyscallError("netlink", unix.Sendto(d.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 }
 
 // next gives the type and the body of the next message, which are good until
