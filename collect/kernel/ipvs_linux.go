@@ -111,8 +111,7 @@ func IPVSServices() (io.ReadCloser, error) {
 	if _, err := os.Stat("/proc/thread-self/net/ip_vs"); err != nil {
 		return nil, err
 	}
-	get := append([]byte{ctrlGetFamily, 1, 0, 0}, attribute(nil, ctrlName, []byte("IPVS\x00"))...)
-	d, err := ask(unix.NETLINK_GENERIC, genlCtrl, 0, get)
+	d, err := ask(unix.NETLINK_GENERIC, genlCtrl, 0, familyQuestion())
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +121,11 @@ func IPVSServices() (io.ReadCloser, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// familyQuestion asks which number the family IPVS has.
+func familyQuestion() []byte {
+	return attribute([]byte{ctrlGetFamily, 1, 0, 0}, ctrlName, []byte("IPVS\x00"))
 }
 
 // begin reads which number the family has, and asks for all services.
