@@ -77,11 +77,7 @@ func appendNumber(out []byte, word string, n uint64) []byte {
 
 // appendPadded appends s, and spaces until it is width long.
 func appendPadded(out []byte, s string, width int) []byte {
-	out = append(out, s...)
-	for range width - len(s) {
-		out = append(out, ' ')
-	}
-	return out
+	return appendBlanks(append(out, s...), width-len(s))
 }
 
 // appendV4 appends an address as inet_ntop does; what is missing is zero.
