@@ -44,37 +44,37 @@ const fakeID = 0x1b // a number as the kernel may give to IPVS
 func (k *ipvsTable) answer(question []byte) (pieces [][]byte) {
 	kind, command := binary.NativeEndian.Uint16(question[4:]), question[unix.NLMSG_HDRLEN]
 	rest := question[unix.NLMSG_HDRLEN+genlLen:]
-	done := message(unix.NLMSG_DONE, unix.NLM_F_MULTI, u32(0))
+	done := spoken(unix.NLMSG_DONE, unix.NLM_F_MULTI, u32(0))
 	switch {
 	case kind == genlCtrl && string(rest) == string(attribute(nil, ctrlName, []byte("IPVS\x00"))):
-		return [][]byte{message(genlCtrl, 0, []byte{1, 2, 0, 0}, attr(ctrlName, []byte("IPVS\x00")...), attr(ctrlFamilyID, u16(fakeID)...))}
+		return [][]byte{spoken(genlCtrl, 0, []byte{1, 2, 0, 0}, part(ctrlName, []byte("IPVS\x00")...), part(ctrlFamilyID, u16(fakeID)...))}
 	case kind == fakeID && command == ipvsGetInfo:
-		return [][]byte{message(fakeID, 0, []byte{14, 1, 0, 0}, attr(ipvsInfoVersion, u32(0x010201)...), attr(ipvsInfoSize, u32(4096)...))}
+		return [][]byte{spoken(fakeID, 0, []byte{14, 1, 0, 0}, part(ipvsInfoVersion, u32(0x010201)...), part(ipvsInfoSize, u32(4096)...))}
 	case kind == fakeID && command == ipvsGetService:
 		for _, s := range k.services {
-			more := slices.Concat(attr(svcScheduler, []byte(s.scheduler+"\x00")...), attr(svcFlags, slices.Concat(u32(s.flags), u32(1<<32-1))...),
-				attr(svcTimeout, u32(s.timeout)...), attr(svcNetmask, s.netmask[:]...))
+			more := slices.Concat(part(svcScheduler, []byte(s.scheduler+"\x00")...), part(svcFlags, slices.Concat(u32(s.flags), u32(1<<32-1))...),
+				part(svcTimeout, u32(s.timeout)...), part(svcNetmask, s.netmask[:]...))
 			if s.engine != "" {
-				more = append(more, attr(svcEngine, []byte(s.engine+"\x00")...)...)
+				more = append(more, part(svcEngine, []byte(s.engine+"\x00")...)...)
 			}
-			pieces = append(pieces, message(fakeID, unix.NLM_F_MULTI, []byte{1, 1, 0, 0}, attr(ipvsAttrService, append(s.key(), more...)...)))
+			pieces = append(pieces, spoken(fakeID, unix.NLM_F_MULTI, []byte{1, 1, 0, 0}, part(ipvsAttrService, append(s.key(), more...)...)))
 		}
 		return append(pieces, done)
 	case kind == fakeID && command == ipvsGetDest:
 		var all []byte // in one piece
 		for _, d := range k.dests[string(rest[unix.NLA_HDRLEN:])] {
-			all = append(all, message(fakeID, unix.NLM_F_MULTI, []byte{5, 1, 0, 0}, attr(ipvsAttrDest, slices.Concat(
-				attr(destAddr, d.addr[:]...), attr(destPort, byte(d.port>>8), byte(d.port)), attr(destForward, u32(d.forward)...),
-				attr(destWeight, u32(uint32(d.weight))...), attr(destActive, u32(d.active)...), attr(destInactive, u32(d.inactive)...),
-				attr(destFamily, u16(d.family)...))...))...)
+			all = append(all, spoken(fakeID, unix.NLM_F_MULTI, []byte{5, 1, 0, 0}, part(ipvsAttrDest, slices.Concat(
+				part(destAddr, d.addr[:]...), part(destPort, byte(d.port>>8), byte(d.port)), part(destForward, u32(d.forward)...),
+				part(destWeight, u32(uint32(d.weight))...), part(destActive, u32(d.active)...), part(destInactive, u32(d.inactive)...),
+				part(destFamily, u16(d.family)...))...))...)
 		}
 		return [][]byte{append(all, done...)}
 	}
 	no := unix.ENOENT
-	return [][]byte{message(unix.NLMSG_ERROR, 0, u32(uint32(-int32(no))))}
+	return [][]byte{spoken(unix.NLMSG_ERROR, 0, u32(uint32(-int32(no))))}
 }
 
-func message(kind, flags uint16, parts ...[]byte) []byte {
+func spoken(kind, flags uint16, parts ...[]byte) []byte {
 	body := slices.Concat(parts...)
 	m := u32(uint32(unix.NLMSG_HDRLEN + len(body)))
 	m = slices.Concat(m, u16(kind), u16(flags), make([]byte, 8), body)
@@ -348,7 +348,7 @@ func tableOf(t *testing.T, proc string) *ipvsTable {
 
 func FuzzIPVS(f *testing.F) {
 	f.Add([]byte("TCP 0A000103 ED48 0A000105 0050 0A000106 0050 ESTABLISHED     893\n"))
-	f.Add(attr(svcFlags, 1, 0, 0, 0, 1, 0, 0, 0))
+	f.Add(part(svcFlags, 1, 0, 0, 0, 1, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, d := readService(b), readDest(b, unix.AF_INET)
 		text := d.append(s.append(nil))
