@@ -74,37 +74,10 @@ func (k *ipvsTable) answer(question []byte) (pieces [][]byte) {
 	return [][]byte{spoken(unix.NLMSG_ERROR, 0, u32(uint32(-int32(no))))}
 }
 
-func spoken(kind, flags uint16, parts ...[]byte) []byte {
-	body := slices.Concat(parts...)
-	m := u32(uint32(unix.NLMSG_HDRLEN + len(body)))
-	m = slices.Concat(m, u16(kind), u16(flags), make([]byte, 8), body)
-	return append(m, make([]byte, -len(body)&3)...)
-}
-
 // list asks the table as IPVSServices asks the kernel.
 func (k *ipvsTable) list(t *testing.T) (string, error) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	over := make(chan bool)
-	go func() {
-		defer close(over)
-		defer unix.Close(fds[1])
-		b := make([]byte, piece)
-		for {
-			n, err := unix.Read(fds[1], b)
-			if err != nil || n == 0 {
-				return
-			}
-			for _, p := range k.answer(b[:n]) {
-				unix.Write(fds[1], p)
-			}
-		}
-	}()
-	defer func() { <-over }()
-	l := &ipvsListing{dump: &dump{fd: fds[0], buf: make([]byte, piece)}}
+	l := &ipvsListing{dump: inPlace(t, k.answer)}
 	defer l.Close()
 	if err := l.dump.again(genlCtrl, 0, familyQuestion()); err != nil {
 		t.Fatal(err)
@@ -357,4 +330,30 @@ func FuzzIPVS(f *testing.F) {
 		}
 		appendConn(nil, b)
 	})
+}
+
+// Where the kernel stops in the middle, the listing ends with its reason.
+func TestIPVSServicesRefused(t *testing.T) {
+	k := &ipvsTable{}
+	k.add(ipvsService{family: 2, fwmark: 256, scheduler: "rr"})
+	no := unix.EPERM
+	for refused, lines := range map[byte]int{ctrlGetFamily: 0, ipvsGetInfo: 0, ipvsGetService: 0, ipvsGetDest: 4} {
+		l := &ipvsListing{dump: inPlace(t, func(question []byte) [][]byte {
+			if question[unix.NLMSG_HDRLEN] == refused {
+				return [][]byte{spoken(unix.NLMSG_ERROR, 0, u32(uint32(-int32(no))))}
+			}
+			return k.answer(question)
+		})}
+		if err := l.dump.again(genlCtrl, 0, familyQuestion()); err != nil {
+			t.Fatal(err)
+		}
+		err := l.begin()
+		var text []byte
+		if err == nil {
+			text, err = io.ReadAll(l)
+		}
+		if !errors.Is(err, fs.ErrPermission) || bytes.Count(text, []byte("\n")) != lines {
+			t.Errorf("command %d: %v\n%s", refused, err, text)
+		}
+	}
 }
