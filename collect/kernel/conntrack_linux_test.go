@@ -194,19 +194,7 @@ func TestConntrackIsTheTools(t *testing.T) {
 					t.Errorf("%q is listed: %v, wanted %v\n%s", part, !want, want, ours)
 				}
 			}
-			keep(t, "conntrack-L.txt", ours)
 		})
-	}
-}
-
-// keep leaves a listing where the parser can be tried on it by hand.
-func keep(t testing.TB, name, text string) {
-	dir := os.Getenv("WHICHBACKEND_KEEP")
-	if dir == "" {
-		return
-	}
-	if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -222,7 +210,6 @@ func TestConntrackStatsIsTheTools(t *testing.T) {
 	if !strings.Contains(got, "insert=") {
 		t.Errorf("counts nothing: %q", got)
 	}
-	keep(t, "conntrack-S.txt", got)
 }
 
 // A listing, once opened, is of the namespace that its opener was in.
