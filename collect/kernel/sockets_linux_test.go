@@ -108,15 +108,6 @@ func awaitEOF(t testing.TB, c *net.TCPConn) {
 	}
 }
 
-func all(t testing.TB, r io.ReadCloser, err error) string {
-	t.Helper()
-	must(t, err)
-	text, err := io.ReadAll(r)
-	must(t, err)
-	must(t, r.Close())
-	return string(text)
-}
-
 func processes(t testing.TB) *Processes {
 	t.Helper()
 	p, err := ReadProcesses(t.Context(), "/proc")
@@ -349,7 +340,7 @@ func message(attrs ...[]byte) []byte {
 	return append(m, bytes.Join(attrs, nil)...)
 }
 
-func attr(kind uint16, body []byte) []byte {
+func ssAttr(kind uint16, body []byte) []byte {
 	a := make([]byte, 4, 4+len(body)+3)
 	binary.NativeEndian.PutUint16(a, uint16(4+len(body)))
 	binary.NativeEndian.PutUint16(a[2:], kind)
@@ -375,7 +366,7 @@ func TestOldKernel(t *testing.T) {
 	binary.NativeEndian.PutUint32(info[72:], 750)
 	binary.NativeEndian.PutUint32(info[80:], 10)
 	binary.NativeEndian.PutUint32(info[88:], 3)
-	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info), attr(diagCong, []byte("cubic\x00"))))), " ")
+	got := strings.Join(strings.Fields(row(t, message(ssAttr(diagInfo, info), ssAttr(diagCong, []byte("cubic\x00"))))), " ")
 	want := "ESTAB 0 0 10.0.0.1:8080 10.0.0.2:49152 ino:77 sk:0 ts sack cubic wscale:7,9 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 send 77226667bps"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -385,9 +376,9 @@ func TestOldKernel(t *testing.T) {
 // TestAboveTCP: kernel TLS is told of, and TCP-MD5's keys are not.
 func TestAboveTCP(t *testing.T) {
 	word := func(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
-	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)), attr(tlsCipher, word(52)), attr(tlsReceive, word(2)), attr(tlsSends, word(9))}, nil)
-	ulp := append(attr(ulpName, []byte("tls\x00")), attr(ulpTLS|unix.NLA_F_NESTED, tls)...)
-	got := row(t, message(attr(18, []byte("hunter2")), attr(diagULP|unix.NLA_F_NESTED, ulp)))
+	tls := bytes.Join([][]byte{ssAttr(tlsVersion, word(0x304)), ssAttr(tlsCipher, word(52)), ssAttr(tlsReceive, word(2)), ssAttr(tlsSends, word(9))}, nil)
+	ulp := append(ssAttr(ulpName, []byte("tls\x00")), ssAttr(ulpTLS|unix.NLA_F_NESTED, tls)...)
+	got := row(t, message(ssAttr(18, []byte("hunter2")), ssAttr(diagULP|unix.NLA_F_NESTED, ulp)))
 	if !strings.HasSuffix(got, "\n\t tcp-ulp-tls version: 1.3 cipher: aes-gcm-256 rxconf: sw txconf: unknown(9)\n") || strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
@@ -396,8 +387,8 @@ func TestAboveTCP(t *testing.T) {
 // FuzzSocket: whatever the kernel gives is at most a wrong row, of two lines
 // without control characters.
 func FuzzSocket(f *testing.F) {
-	whole := message(attr(diagInfo, make([]byte, 248)), attr(diagCong, []byte("cu\x1bbic\x00")), attr(diagBBR, make([]byte, 20)), attr(diagDCTCP, make([]byte, 16)),
-		attr(diagVegas, make([]byte, 16)), attr(diagV6Only, []byte{1}), attr(diagShutdown, []byte{3}), attr(diagMark, []byte{1, 0, 0, 0}), attr(diagULP, attr(ulpName, []byte("x"))))
+	whole := message(ssAttr(diagInfo, make([]byte, 248)), ssAttr(diagCong, []byte("cu\x1bbic\x00")), ssAttr(diagBBR, make([]byte, 20)), ssAttr(diagDCTCP, make([]byte, 16)),
+		ssAttr(diagVegas, make([]byte, 16)), ssAttr(diagV6Only, []byte{1}), ssAttr(diagShutdown, []byte{3}), ssAttr(diagMark, []byte{1, 0, 0, 0}), ssAttr(diagULP, ssAttr(ulpName, []byte("x"))))
 	for n := range whole {
 		f.Add(whole[:n])
 	}
