@@ -144,7 +144,7 @@ func TestConntrackOfManyEntries(t *testing.T) {
 	ownNamespace(t, "conntrack")
 	insert(t, n)
 	r, err := Conntrack()
-	ours := still(entire(t, r, err))
+	ours := still(all(t, r, err))
 	if !slices.Equal(still(command(t, "conntrack", "-L", "-o", "extended,id")), ours) {
 		t.Error("the tool lists otherwise")
 	}

@@ -168,7 +168,7 @@ func TestConntrackIsTheTools(t *testing.T) {
 			traffic(t)
 			before := command(t, "conntrack", "-L", "-o", "extended,id")
 			r, err := Conntrack()
-			ours := entire(t, r, err)
+			ours := all(t, r, err)
 			count, err := ConntrackCount()
 			if err != nil {
 				t.Fatal(err)
@@ -203,7 +203,7 @@ func TestConntrackStatsIsTheTools(t *testing.T) {
 	command(t, "conntrack", "-I", "-p", "udp", "--sport", "1", "--dport", "2", "-s", "10.2.0.1", "-d", "10.2.0.2", "-t", "1000")
 	want := command(t, "conntrack", "-S")
 	r, err := ConntrackStats()
-	got := entire(t, r, err)
+	got := all(t, r, err)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("the tool's is -\n%s", d)
 	}
@@ -220,7 +220,7 @@ func TestConntrackOfTheOpenersNamespace(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
-	if text := entire(t, r, err); strings.Count(text, "\n") != 1 {
+	if text := all(t, r, err); strings.Count(text, "\n") != 1 {
 		t.Errorf("listed %q, wanted one entry", text)
 	}
 	if n, err := ConntrackCount(); n != 0 || err != nil {

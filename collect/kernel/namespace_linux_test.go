@@ -50,8 +50,8 @@ func command(t testing.TB, args ...string) string {
 	return out.String()
 }
 
-// entire reads a listing to its end, on whatever thread.
-func entire(t testing.TB, r io.ReadCloser, err error) string {
+// all reads a listing to its end, on whatever thread.
+func all(t testing.TB, r io.ReadCloser, err error) string {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
