@@ -58,15 +58,15 @@ func made(i int) []byte {
 		client, server, backend = wide(client), wide(server), wide(backend)
 	}
 	proto := func(from, to uint16) []byte {
-		return nest(ctaTupleProto, attr(ctaProtoNum, unix.IPPROTO_TCP), attr(ctaProtoSrcPort, binary.BigEndian.AppendUint16(nil, from)...),
-			attr(ctaProtoDstPort, binary.BigEndian.AppendUint16(nil, to)...))
+		return nest(ctaTupleProto, part(ctaProtoNum, unix.IPPROTO_TCP), part(ctaProtoSrcPort, binary.BigEndian.AppendUint16(nil, from)...),
+			part(ctaProtoDstPort, binary.BigEndian.AppendUint16(nil, to)...))
 	}
 	port := uint16(32768 + i%28000)
 	body := slices.Concat([]byte{family, 0, 0, 0},
-		nest(ctaTupleOrig, nest(ctaTupleIP, attr(src, client...), attr(dst, server...)), proto(port, 80)),
-		nest(ctaTupleReply, nest(ctaTupleIP, attr(src, backend...), attr(dst, client...)), proto(8080, port)),
-		attr(ctaTimeout, be(86400)...), attr(ctaStatus, be(ipsSeenReply|ipsAssured|1<<3)...),
-		nest(ctaProtoinfo, nest(1, attr(1, 3))))
+		nest(ctaTupleOrig, nest(ctaTupleIP, part(src, client...), part(dst, server...)), proto(port, 80)),
+		nest(ctaTupleReply, nest(ctaTupleIP, part(src, backend...), part(dst, client...)), proto(8080, port)),
+		part(ctaTimeout, be(86400)...), part(ctaStatus, be(ipsSeenReply|ipsAssured|1<<3)...),
+		nest(ctaProtoinfo, nest(1, part(1, 3))))
 	m := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
 	m = binary.NativeEndian.AppendUint16(m, ctnetlink) // IPCTNL_MSG_CT_NEW
 	m = binary.NativeEndian.AppendUint16(m, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)

@@ -141,6 +141,8 @@ func (d *dump) receive() error {
 			return fmt.Errorf("netlink: the kernel gave nothing for %d seconds", patience)
 		case err != nil:
 			return os.NewSyscallError("netlink", err)
+		case n == 0:
+			return io.ErrUnexpectedEOF
 		case flags&unix.MSG_TRUNC != 0:
 			return errors.New("netlink: a piece was larger than the kernel promises")
 		}
