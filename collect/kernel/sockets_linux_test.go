@@ -48,8 +48,8 @@ func needNamespace(t testing.TB, tools ...string) {
 	runtime.LockOSThread() // and never unlocked
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
 	for _, line := range []string{
-		"link set lo up", "link add v0 type veth peer name v1", "link set v0 up", "link set v1 up",
-		"addr add 10.99.0.1/24 dev v0", "addr add fe80::99:1/64 dev v0 nodad",
+		"link set lo up", "link add v0 type veth peer name v1", "link set v1 up", "link set v0 up",
+		"addr add 10.99.0.1/24 dev v0", "addr add fe80::99:1/64 dev lo nodad",
 		"neigh add 10.99.0.2 lladdr 02:00:00:00:00:02 nud permanent dev v0",
 	} {
 		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
@@ -188,7 +188,7 @@ func wantRows(t *testing.T, rows []string, want ...string) {
 func TestTCPSocketsAsSS(t *testing.T) {
 	needNamespace(t, "ss")
 	four, both, six := listen(t, "tcp4", "127.0.0.1:7001"), listen(t, "tcp", ":7002"), listen(t, "tcp6", "[::1]:7003")
-	local := listen(t, "tcp6", "[fe80::99:1%v0]:7004")
+	local := listen(t, "tcp6", "[fe80::99:1%lo]:7004")
 
 	c, s := pair(t, four, "127.0.0.1")
 	send(t, c, s, 1234)
@@ -198,7 +198,7 @@ func TestTCPSocketsAsSS(t *testing.T) {
 	c, _ = pair(t, six, "::1")
 	_, err := c.Write(make([]byte, 55)) // which nobody reads
 	must(t, err)
-	pair(t, local, "fe80::99:1%v0")
+	pair(t, local, "fe80::99:1%lo")
 	c, s = pair(t, four, "127.0.0.1")
 	must(t, c.CloseWrite())
 	awaitEOF(t, s)
@@ -217,8 +217,8 @@ func TestTCPSocketsAsSS(t *testing.T) {
 		`^LISTEN 1 \d+ 127\.0\.0\.1:7001 0\.0\.0\.0:\* users:\(\("sleep",pid=\d+,fd=3\),\(".*",pid=\d+,fd=\d+\)\) ino:\d+ sk:[0-9a-f]+ <->`,
 		`^LISTEN 0 \d+ \*:7002 \*:\* .* v6only:0 <->`,
 		`^LISTEN 1 3 \[::\]:7005 \[::\]:\* .* v6only:1 <->`,
-		`^LISTEN 0 \d+ \[fe80::99:1\]%v0:7004 \[::\]:\* `,
-		`^ESTAB 0 0 \[fe80::99:1\]%v0:7004 \[fe80::99:1\]:\d+ `,
+		`^LISTEN 0 \d+ \[fe80::99:1\]%lo:7004 \[::\]:\* `,
+		`^ESTAB 0 0 \[fe80::99:1\]%lo:7004 \[fe80::99:1\]:\d+ `,
 		`^ESTAB 0 0 127\.0\.0\.1:7001 127\.0\.0\.1:\d+ users:.* bytes_sent:77 bytes_acked:77 bytes_received:1234 `,
 		`^ESTAB 0 0 \[::ffff:127\.0\.0\.1\]:7002 \[::ffff:127\.0\.0\.1\]:\d+ .* bytes_sent:100000 bytes_acked:100000 `,
 		`^ESTAB 55 0 \[::1\]:7003 \[::1\]:\d+ .* bytes_received:55 `,
@@ -279,7 +279,7 @@ func heldByAnother(t *testing.T, l *net.TCPListener) {
 
 func TestUDPSocketsAsSS(t *testing.T) {
 	needNamespace(t, "ss")
-	for _, address := range []string{"127.0.0.1:7101", "0.0.0.0:7102", "[::]:7103", "[::1]:7104", "[fe80::99:1%v0]:7105"} {
+	for _, address := range []string{"127.0.0.1:7101", "0.0.0.0:7102", "[::]:7103", "[::1]:7104", "[fe80::99:1%lo]:7105"} {
 		network := "udp"
 		if strings.HasPrefix(address, "0.") {
 			network = "udp4"
@@ -306,7 +306,7 @@ func TestUDPSocketsAsSS(t *testing.T) {
 		`^UNCONN [1-9]\d* 0 \*:7103 \*:\* .* v6only:0 <->$`,
 		`^ESTAB 0 0 127\.0\.0\.1:\d+ 127\.0\.0\.1:7101 users:.* <->$`,
 		`^ESTAB 0 0 \[::1\]:\d+ \[::1\]:7104 users:`,
-		`^UNCONN 0 0 \[fe80::99:1\]%v0:7105 \[::\]:\* `,
+		`^UNCONN 0 0 \[fe80::99:1\]%lo:7105 \[::\]:\* `,
 	)
 }
 
@@ -314,7 +314,7 @@ func TestUDPSocketsAsSS(t *testing.T) {
 func TestSocketsStayInTheirNamespace(t *testing.T) {
 	needNamespace(t)
 	listen(t, "tcp4", "127.0.0.1:7201")
-	local := listen(t, "tcp6", "[fe80::99:1%v0]:7202")
+	local := listen(t, "tcp6", "[fe80::99:1%lo]:7202")
 	r, err := TCPSockets(nil)
 	must(t, err)
 	read := make(chan string)
