@@ -49,10 +49,8 @@ func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
 		return nil, os.NewSyscallError("netlink", err)
 	}
 	d := &dump{fd: fd, buf: make([]byte, piece)}
-	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience})
-	if err != nil {
-		err = os.NewSyscallError("netlink", err)
-	} else {
+	err = os.NewSyscallError("netlink", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience}))
+	if err == nil {
 		err = d.again(kind, flags, body)
 	}
 	if err != nil {
@@ -62,20 +60,20 @@ func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
 	return d, nil
 }
 
-// again asks one more question over the same socket, and so in the same network
-// namespace, after the answer to the last one came to its end.
+// again asks the next question over the same socket. The answer to the one
+// before must have been read to its end.
 func (d *dump) again(kind uint16, flags uint16, body []byte) error {
+	if d.fd < 0 {
+		return os.ErrClosed
+	}
 	m := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
 	binary.NativeEndian.PutUint32(m[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
 	binary.NativeEndian.PutUint16(m[4:], kind)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(m[8:], 1)
-	m = append(m, body...)
-	if err := unix.Sendto(d.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("netlink", err)
-	}
-	d.left, d.over = nil, false
-	return nil
+	d.left, d.over, d.changed = nil, false, false
+	_, err := unix.Write(d.fd, append(m, body...)) // to the kernel, where no other address is given
+	return os.NewSyscallError("netlink", err)
 }
 
 // next gives the type and the body of the next message, which are good until
@@ -161,24 +159,11 @@ type listing struct {
 	// last appends what follows all rows; nil for nothing.
 	last func(out []byte) []byte
 
-	text []byte // where out lies
-	out  []byte // not yet read
-	err  error  // sticky
+	text text
 }
 
 // Read gives text, and at its end io.EOF, or why the kernel did not give all.
-func (l *listing) Read(p []byte) (int, error) {
-	for len(l.out) == 0 {
-		if l.err != nil {
-			return 0, l.err
-		}
-		l.text, l.err = l.fill(l.text[:0])
-		l.out = l.text
-	}
-	n := copy(p, l.out)
-	l.out = l.out[n:]
-	return n, nil
-}
+func (l *listing) Read(p []byte) (int, error) { return l.text.read(p, l.fill) }
 
 // fill makes text of the messages of about one piece.
 func (l *listing) fill(out []byte) ([]byte, error) {
@@ -199,3 +184,25 @@ func (l *listing) fill(out []byte) ([]byte, error) {
 
 // Close ends the listing, also before its end.
 func (l *listing) Close() error { return l.dump.Close() }
+
+// text is what a reader has made, and not yet given.
+type text struct {
+	buf  []byte // where left lies
+	left []byte
+	err  error // sticky
+}
+
+// read gives what is left, or else what fill makes. Fill appends about a piece;
+// its error is given when all that was made before it has been read.
+func (t *text) read(p []byte, fill func(out []byte) ([]byte, error)) (int, error) {
+	for len(t.left) == 0 {
+		if t.err != nil {
+			return 0, t.err
+		}
+		t.buf, t.err = fill(t.buf[:0])
+		t.left = t.buf
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
+}

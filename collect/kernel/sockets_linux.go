@@ -70,11 +70,11 @@ func openSockets(p *Processes, protocol, ext byte) (io.ReadCloser, error) {
 	}
 	s.row = s.socket
 	// The first piece tells whether the kernel can answer at all.
-	s.text, s.err = s.fill(append(make([]byte, 0, 2*piece), socketsHeader...))
-	s.out = s.text
-	if !s.any && s.err != nil && s.err != io.EOF && s.err != ErrChanged {
+	s.text.buf, s.text.err = s.fill(append(make([]byte, 0, 2*piece), socketsHeader...))
+	s.text.left = s.text.buf
+	if !s.any && s.text.err != nil && s.text.err != io.EOF && s.text.err != ErrChanged {
 		s.Close()
-		return nil, s.err
+		return nil, s.text.err
 	}
 	return s, nil
 }
@@ -98,15 +98,15 @@ func (s *sockets) Read(p []byte) (int, error) {
 		}
 		if s.six {
 			if !s.any && errors.Is(err, unix.ENOENT) {
-				s.err = io.EOF // a kernel without IPv6
+				s.text.err = io.EOF // a kernel without IPv6
 			}
-			return 0, s.err
+			return 0, s.text.err
 		}
 		if err != io.EOF && err != ErrChanged || s.dump.fd < 0 {
 			return 0, err
 		}
 		s.six, s.any = true, false
-		s.err = s.dump.again(unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, s.request(unix.AF_INET6))
+		s.text.err = s.dump.again(unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, s.request(unix.AF_INET6))
 	}
 }
 
@@ -217,10 +217,6 @@ func stateName(state byte) string {
 // queue writes the length of a queue. The kernel counts the memory of a UDP
 // queue without a lock and may be below zero for a moment, which is 0.
 func queue(n uint32) string { return strconv.Itoa(max(0, int(int32(n)))) }
-
-func appendPadded(out []byte, text string, width int) []byte {
-	return appendBlanks(append(out, text...), width-len(text))
-}
 
 func appendBlanks(out []byte, n int) []byte {
 	for ; n > 0; n-- {
