@@ -27,34 +27,17 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// needNamespace puts the test into a network namespace of its own, with lo and
-// a pair of veths. It ends with the test's thread and its last socket.
-func needNamespace(t testing.TB, tools ...string) {
+// lively puts the test into a network namespace of its own, with a pair of veths
+// on which a neighbour never answers, and a link-local address on lo.
+func lively(t testing.TB) {
 	t.Helper()
-	missing := ""
-	for _, tool := range append(tools, "ip") {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing = tool + " is not installed"
-		}
-	}
-	if os.Getuid() != 0 {
-		missing = "not root"
-	}
-	if missing != "" && os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	} else if missing != "" {
-		t.Skip(missing)
-	}
-	runtime.LockOSThread() // and never unlocked
-	must(t, unix.Unshare(unix.CLONE_NEWNET))
+	ownNamespace(t, "ss")
 	for _, line := range []string{
-		"link set lo up", "link add v0 type veth peer name v1", "link set v1 up", "link set v0 up",
+		"link add v0 type veth peer name v1", "link set v1 up", "link set v0 up",
 		"addr add 10.99.0.1/24 dev v0", "addr add fe80::99:1/64 dev lo nodad",
 		"neigh add 10.99.0.2 lladdr 02:00:00:00:00:02 nud permanent dev v0",
 	} {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v %s", line, err, out)
-		}
+		command(t, append([]string{"ip"}, strings.Fields(line)...)...)
 	}
 }
 
@@ -108,15 +91,6 @@ func awaitEOF(t testing.TB, c *net.TCPConn) {
 	}
 }
 
-func all(t testing.TB, r io.ReadCloser, err error) string {
-	t.Helper()
-	must(t, err)
-	text, err := io.ReadAll(r)
-	must(t, err)
-	must(t, r.Close())
-	return string(text)
-}
-
 func processes(t testing.TB) *Processes {
 	t.Helper()
 	p, err := ReadProcesses(t.Context(), "/proc")
@@ -151,11 +125,7 @@ func ssRows(text string) []string {
 // same before and after, and gives the rows.
 func sameAsSS(t *testing.T, args string, list func(*Processes) (io.ReadCloser, error)) []string {
 	t.Helper()
-	ss := func() []string {
-		out, err := exec.Command("ss", args).Output()
-		must(t, err)
-		return ssRows(string(out))
-	}
+	ss := func() []string { return ssRows(command(t, "ss", args)) }
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		before := ss()
 		r, err := list(processes(t))
@@ -186,7 +156,7 @@ func wantRows(t *testing.T, rows []string, want ...string) {
 }
 
 func TestTCPSocketsAsSS(t *testing.T) {
-	needNamespace(t, "ss")
+	lively(t)
 	four, both, six := listen(t, "tcp4", "127.0.0.1:7001"), listen(t, "tcp", ":7002"), listen(t, "tcp6", "[::1]:7003")
 	local := listen(t, "tcp6", "[fe80::99:1%lo]:7004")
 
@@ -278,7 +248,7 @@ func heldByAnother(t *testing.T, l *net.TCPListener) {
 }
 
 func TestUDPSocketsAsSS(t *testing.T) {
-	needNamespace(t, "ss")
+	lively(t)
 	for _, address := range []string{"127.0.0.1:7101", "0.0.0.0:7102", "[::]:7103", "[::1]:7104", "[fe80::99:1%lo]:7105"} {
 		network := "udp"
 		if strings.HasPrefix(address, "0.") {
@@ -312,22 +282,17 @@ func TestUDPSocketsAsSS(t *testing.T) {
 
 // TestSocketsStayInTheirNamespace: a listing may be read on another thread.
 func TestSocketsStayInTheirNamespace(t *testing.T) {
-	needNamespace(t)
+	lively(t)
 	listen(t, "tcp4", "127.0.0.1:7201")
-	local := listen(t, "tcp6", "[fe80::99:1%lo]:7202")
+	bound := sock(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.BindToDevice(bound, "v0"))
+	must(t, unix.Bind(bound, &unix.SockaddrInet4{Port: 7202, Addr: [4]byte{10, 99, 0, 1}}))
+	must(t, unix.Listen(bound, 1))
 	r, err := TCPSockets(nil)
-	must(t, err)
-	read := make(chan string)
-	go func() {
-		text, _ := io.ReadAll(r)
-		read <- string(text)
-	}()
-	text := <-read
-	must(t, r.Close())
-	if !strings.Contains(text, " 127.0.0.1:7201 ") || !strings.Contains(text, "[fe80::99:1]%v0:7202 ") || strings.Contains(text, "users:") {
+	text := all(t, r, err)
+	if !strings.Contains(text, " 127.0.0.1:7201 ") || !strings.Contains(text, " 10.99.0.1%v0:7202 ") || strings.Contains(text, "users:") {
 		t.Error(text)
 	}
-	runtime.KeepAlive(local)
 }
 
 func TestTime(t *testing.T) {
@@ -349,14 +314,6 @@ func message(attrs ...[]byte) []byte {
 	return append(m, bytes.Join(attrs, nil)...)
 }
 
-func attr(kind uint16, body []byte) []byte {
-	a := make([]byte, 4, 4+len(body)+3)
-	binary.NativeEndian.PutUint16(a, uint16(4+len(body)))
-	binary.NativeEndian.PutUint16(a[2:], kind)
-	a = append(a, body...)
-	return a[:(len(a)+3)&^3]
-}
-
 func row(t testing.TB, body []byte) string {
 	t.Helper()
 	s := sockets{protocol: unix.IPPROTO_TCP, devices: map[uint32]string{7: "eth7"}}
@@ -375,7 +332,7 @@ func TestOldKernel(t *testing.T) {
 	binary.NativeEndian.PutUint32(info[72:], 750)
 	binary.NativeEndian.PutUint32(info[80:], 10)
 	binary.NativeEndian.PutUint32(info[88:], 3)
-	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info), attr(diagCong, []byte("cubic\x00"))))), " ")
+	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info...), attr(diagCong, []byte("cubic\x00")...)))), " ")
 	want := "ESTAB 0 0 10.0.0.1:8080 10.0.0.2:49152 ino:77 sk:0 ts sack cubic wscale:7,9 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 send 77226667bps"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -385,9 +342,9 @@ func TestOldKernel(t *testing.T) {
 // TestAboveTCP: kernel TLS is told of, and TCP-MD5's keys are not.
 func TestAboveTCP(t *testing.T) {
 	word := func(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
-	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)), attr(tlsCipher, word(52)), attr(tlsReceive, word(2)), attr(tlsSends, word(9))}, nil)
-	ulp := append(attr(ulpName, []byte("tls\x00")), attr(ulpTLS|unix.NLA_F_NESTED, tls)...)
-	got := row(t, message(attr(18, []byte("hunter2")), attr(diagULP|unix.NLA_F_NESTED, ulp)))
+	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)...), attr(tlsCipher, word(52)...), attr(tlsReceive, word(2)...), attr(tlsSends, word(9)...)}, nil)
+	ulp := append(attr(ulpName, []byte("tls\x00")...), nest(ulpTLS, tls)...)
+	got := row(t, message(attr(18, []byte("hunter2")...), nest(diagULP, ulp)))
 	if !strings.HasSuffix(got, "\n\t tcp-ulp-tls version: 1.3 cipher: aes-gcm-256 rxconf: sw txconf: unknown(9)\n") || strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
@@ -396,8 +353,8 @@ func TestAboveTCP(t *testing.T) {
 // FuzzSocket: whatever the kernel gives is at most a wrong row, of two lines
 // without control characters.
 func FuzzSocket(f *testing.F) {
-	whole := message(attr(diagInfo, make([]byte, 248)), attr(diagCong, []byte("cu\x1bbic\x00")), attr(diagBBR, make([]byte, 20)), attr(diagDCTCP, make([]byte, 16)),
-		attr(diagVegas, make([]byte, 16)), attr(diagV6Only, []byte{1}), attr(diagShutdown, []byte{3}), attr(diagMark, []byte{1, 0, 0, 0}), attr(diagULP, attr(ulpName, []byte("x"))))
+	whole := message(attr(diagInfo, make([]byte, 248)...), attr(diagCong, []byte("cu\x1bbic\x00")...), attr(diagBBR, make([]byte, 20)...), attr(diagDCTCP, make([]byte, 16)...),
+		attr(diagVegas, make([]byte, 16)...), attr(diagV6Only, 1), attr(diagShutdown, 3), attr(diagMark, 1, 0, 0, 0), nest(diagULP, attr(ulpName, 'x')))
 	for n := range whole {
 		f.Add(whole[:n])
 	}
@@ -420,7 +377,7 @@ func FuzzSocket(f *testing.F) {
 
 // BenchmarkSockets lists some 20,000 sockets, and has ss do the same.
 func BenchmarkSockets(b *testing.B) {
-	needNamespace(b, "ss")
+	ownNamespace(b, "ss")
 	const connections = 9900
 	var files unix.Rlimit // which Go has raised to the most that is allowed
 	must(b, unix.Getrlimit(unix.RLIMIT_NOFILE, &files))
