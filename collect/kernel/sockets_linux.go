@@ -130,8 +130,8 @@ func (s *sockets) socket(out []byte, kind uint16, body []byte) ([]byte, error) {
 	out = appendPadded(append(out, ' '), queue(d.u32(56)), 6)
 	out = appendPadded(append(out, ' '), queue(d.u32(60)), 6)
 	only := len(d.attrs[diagV6Only]) > 0 && d.attrs[diagV6Only][0] != 0
-	out = appendAddress(append(out, ' '), d.m[0], d.m[8:24], binary.BigEndian.Uint16(d.m[4:]), s.device(d.u32(40)), only)
-	out = appendAddress(append(out, ' '), d.m[0], d.m[24:40], binary.BigEndian.Uint16(d.m[6:]), "", only)
+	out = appendEndpoint(append(out, ' '), d.m[0], d.m[8:24], binary.BigEndian.Uint16(d.m[4:]), s.device(d.u32(40)), only)
+	out = appendEndpoint(append(out, ' '), d.m[0], d.m[24:40], binary.BigEndian.Uint16(d.m[6:]), "", only)
 	out = s.processes.appendUsers(out, d.u32(68))
 	out = appendTimer(out, d.m[2], d.u32(52), d.m[3])
 	out = append(d.appendOwner(out), '\n')
@@ -210,9 +210,9 @@ func appendBlanks(out []byte, n int) []byte {
 // shifts its row.
 const hostWidth = 22
 
-// appendAddress appends an address and a port. A * stands for no port, and for
+// appendEndpoint appends an address and a port. A * stands for no port, and for
 // the address of an IPv6 socket that takes IPv4 too.
-func appendAddress(out []byte, family byte, b []byte, port uint16, device string, only bool) []byte {
+func appendEndpoint(out []byte, family byte, b []byte, port uint16, device string, only bool) []byte {
 	var buf [64]byte
 	host := buf[:0]
 	switch {
