@@ -39,6 +39,16 @@ func lively(t testing.TB) {
 	} {
 		command(t, append([]string{"ip"}, strings.Fields(line)...)...)
 	}
+	// The kernel makes the route to an IPv6 address a while after the address.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		routes := command(t, "ip", "-6", "route", "show", "table", "local")
+		if strings.Contains(routes, "fe80::99:1 ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no route to fe80::99:1:\n%s", routes)
+		}
+	}
 }
 
 // sock makes a socket by hand, which the test closes.
