@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net/netip"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +24,6 @@ const (
 	diagMessage   = 72 // the size of inet_diag_msg
 	diagRequest   = 56 // the size of inet_diag_req_v2
 	diagAllStates = 0xfff
-	attrKind      = 0x3fff // NLA_TYPE_MASK
 )
 
 // TCPSockets lists the TCP sockets of the calling thread's network namespace as
@@ -118,23 +116,6 @@ type diag struct {
 
 func (d *diag) u32(at int) uint32 { return binary.NativeEndian.Uint32(d.m[at:]) }
 
-// attributes reads attributes into a table by their kind, and leaves out what it
-// has no place for.
-func attributes(body []byte, table [][]byte) {
-	for len(body) >= unix.SizeofNlAttr {
-		size := int(binary.NativeEndian.Uint16(body))
-		kind := int(binary.NativeEndian.Uint16(body[2:]) & attrKind)
-		if size < unix.SizeofNlAttr || size > len(body) {
-			return
-		}
-		if kind < len(table) {
-			// Never nil: an attribute that is empty is there too.
-			table[kind] = body[unix.SizeofNlAttr:size:size]
-		}
-		body = body[min((size+3)&^3, len(body)):]
-	}
-}
-
 // socket appends a row, and for TCP the line of details below it.
 func (s *sockets) socket(out []byte, kind uint16, body []byte) ([]byte, error) {
 	if kind != unix.SOCK_DIAG_BY_FAMILY || len(body) < diagMessage {
@@ -142,7 +123,7 @@ func (s *sockets) socket(out []byte, kind uint16, body []byte) ([]byte, error) {
 	}
 	var d diag
 	d.m = body[:diagMessage]
-	attributes(body[diagMessage:], d.attrs[:])
+	spread(d.attrs[:], body[diagMessage:])
 	s.any = true
 
 	out = appendPadded(out, stateName(d.m[1]), 10)
@@ -234,13 +215,13 @@ const hostWidth = 22
 func appendEndpoint(out []byte, family byte, b []byte, port uint16, device string, only bool) []byte {
 	var buf [64]byte
 	host := buf[:0]
-	switch a := netip.AddrFrom16([16]byte(b)); {
+	switch {
 	case family == unix.AF_INET:
-		host = netip.AddrFrom4([4]byte(b)).AppendTo(host)
-	case a == netip.IPv6Unspecified() && !only:
+		host = appendV4(host, b)
+	case [16]byte(b) == [16]byte{} && !only:
 		host = append(host, '*')
 	default:
-		host = append(a.AppendTo(append(host, '[')), ']')
+		host = append(appendV6(append(host, '['), b), ']')
 	}
 	if device != "" {
 		host = append(append(host, '%'), device...)
