@@ -166,10 +166,12 @@ func jsonRow(row []byte) []byte {
 		case "user_agent", "user-agent":
 			return raw
 		}
-		if bytes.IndexByte(raw, '?') < 0 {
-			return raw
+		for _, mark := range []string{"?", `\u003f`, `\u003F`} {
+			if q := bytes.Index(raw, []byte(mark)); q >= 0 {
+				raw = append(raw[:q:q], "?..."...)
+			}
 		}
-		return cutQueries(raw)
+		return raw
 	}
 	out, err := io.ReadAll(f)
 	if err != nil || !envoy && tunnel < 2 {
