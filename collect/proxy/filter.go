@@ -31,8 +31,8 @@ const (
 	drop
 )
 
-// rule says what becomes of a member, and the rule for what is below it. The
-// objects in a list have the rule of the list.
+// rule says what becomes of a member, and the rule for what is below it; nil
+// keeps nothing there. The objects in a list have the rule of the list.
 type rule func(o *object, key string) (verdict, rule)
 
 // object is what is known of an object when one of its members is reached.
@@ -97,7 +97,8 @@ func (f *filter) step() error {
 	if len(f.stack) == 0 {
 		return f.top()
 	}
-	l := &f.stack[len(f.stack)-1]
+	at := len(f.stack) - 1
+	l := &f.stack[at]
 	c, err := f.token()
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (f *filter) step() error {
 			return err
 		}
 	}
-	defer func() { l.o.members++ }()
+	defer func() { f.stack[at].o.members++ }() // which the value may have moved
 	if l.close == ']' {
 		f.separate(l)
 		return f.value(c, nil, "", l.rule)
@@ -196,6 +197,9 @@ func (f *filter) value(c byte, o *object, key string, below rule) error {
 	case '{', '[':
 		if len(f.stack) == maxDepth {
 			return errors.New("the document is deeper than any of a proxy")
+		}
+		if below == nil {
+			below = nothing // a string was expected
 		}
 		f.out = append(append(f.out, f.blank...), c)
 		f.stack = append(f.stack, level{close: c + 2, rule: below}) // { } and [ ] are two apart
@@ -304,7 +308,9 @@ func (f *filter) skip(c byte) error {
 		case '{', '[':
 			depth++
 		case '}', ']':
-			depth--
+			if depth--; depth < 0 {
+				return f.broken(c, "a value")
+			}
 		case '"':
 			_, err = f.copyString(0)
 		case ',', ':':
@@ -317,7 +323,7 @@ func (f *filter) skip(c byte) error {
 		if err != nil {
 			return err
 		}
-		if depth <= 0 {
+		if depth == 0 {
 			return nil
 		}
 		if c, err = f.token(); err != nil {

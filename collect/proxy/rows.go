@@ -66,7 +66,7 @@ func plainRow(row []byte) []byte {
 		return textRow(row)
 	case row[0] == '{':
 		return jsonRow(row)
-	case ztunnelRow(row) && !secretText(row):
+	case ztunnelRow(row) && !secretRow(row):
 		return row
 	}
 	return nil
@@ -95,7 +95,7 @@ func timestamp(b []byte) int {
 // textRow tells [TIME] "METHOD PATH PROTOCOL" CODE ....
 func textRow(row []byte) []byte {
 	n := timestamp(row[1:])
-	if n == 0 || !bytes.HasPrefix(row[n+1:], []byte(`] "`)) || secretText(row) {
+	if n == 0 || !bytes.HasPrefix(row[n+1:], []byte(`] "`)) || secretRow(row) {
 		return nil
 	}
 	at := n + 4
@@ -115,6 +115,18 @@ func textRow(row []byte) []byte {
 		return append(out, cutQueries(row[i:])...)
 	}
 	return nil
+}
+
+// secretRow tells rows that have what a header Authorization has. No usual format
+// does, but a format may have any header.
+func secretRow(row []byte) bool {
+	low := bytes.ToLower(row)
+	for _, s := range []string{"bearer ", "basic ", `"eyj`, "=eyj", "-----begin"} {
+		if bytes.Contains(low, []byte(s)) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCode tells " CODE ".

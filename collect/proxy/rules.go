@@ -19,6 +19,9 @@ func (s shape) rule(_ *object, key string) (verdict, rule) {
 	return keep, below.rule
 }
 
+// nothing keeps nothing.
+func nothing(*object, string) (verdict, rule) { return drop, nil }
+
 // secrets keeps all but what a key calls a secret.
 func secrets(_ *object, key string) (verdict, rule) {
 	if secretKey(key) {
