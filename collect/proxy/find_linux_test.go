@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,6 +109,37 @@ func TestNamespaces(t *testing.T) {
 	inNamespace(t, func() {
 		if found := find(t); len(found) != 0 {
 			t.Errorf("in an empty namespace: %+v", found)
+		}
+	})
+}
+
+// TestZtunnel: it does not know the question what it is, and is known by its
+// process. Another that does not know it gets no further question.
+func TestZtunnel(t *testing.T) {
+	inNamespace(t, func() {
+		f := &fake{pages: map[string]http.HandlerFunc{"/config_dump": text(
+			`{"certificates":[{"pem":"SECRET"}],"config":{"fakeSecret":"SECRET","proxyMetadata":{"ISTIO_VERSION":"1.24","K":"SECRET"}},"services":[],` +
+				`"workloads":[{"uid":"c//Pod/shop/web","name":"web","namespace":"shop","workloadIps":["10.0.0.7"]}],"workloadState":{}}`)}}
+		f.serve(t, "127.0.0.1:15000")
+		proc := t.TempDir()
+		must(t, os.MkdirAll(filepath.Join(proc, "4711"), 0o755))
+		must(t, os.MkdirAll(filepath.Join(proc, "thread-self"), 0o755))
+		must(t, os.WriteFile(filepath.Join(proc, "4711/comm"), []byte("ztunnel\n"), 0o644))
+		must(t, os.Symlink("/proc/thread-self/net", filepath.Join(proc, "thread-self/net")))
+		found, err := Find(t.Context(), proc, []int{4711})
+		must(t, err)
+		if len(found) != 1 || found[0].Err != nil || found[0].Kind != Ztunnel || len(found[0].Artifacts()) != 1 {
+			t.Fatalf("found %+v", found)
+		}
+		defer found[0].Close()
+		a := &found[0].Artifacts()[0]
+		got, err := readAll(t, a)
+		if r := analyze(t, []byte(got)); err != nil || a.Name != "ztunnel-config_dump.json" || strings.Contains(got, "SECRET") || r.Unknown > 0 || len(r.Lines) != 1 {
+			t.Errorf("%s: %v, %+v\n%s", a.Name, err, r, got)
+		}
+		found, err = Find(t.Context(), proc, nil)
+		if n := f.requests.Load(); err != nil || len(found) != 1 || !errors.Is(found[0].Err, ErrOther) || n != 3 {
+			t.Errorf("without the process: %+v, %v, %d requests", found, err, n)
 		}
 	})
 }

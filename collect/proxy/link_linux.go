@@ -118,8 +118,9 @@ func (l *link) get(ctx context.Context, path string, limit int64, wait time.Dura
 	}
 	a := &answer{link: l, ctx: ctx, path: path, wait: wait}
 	err := a.ask(limit)
-	if err != nil && again && !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
-		// The proxy has closed a connection that was idle.
+	var status *statusError
+	if err != nil && again && !errors.As(err, &status) && !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		// The proxy may have closed a connection that was idle.
 		if err = l.dial(ctx); err == nil {
 			err = a.ask(limit)
 		}

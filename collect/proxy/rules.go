@@ -172,16 +172,16 @@ func metadata(_ *object, key string) (verdict, rule) {
 	return mask, nil
 }
 
-// secretWords are parts of keys, without their case, dashes and underscores.
+// secretWords are parts of keys, without their case, dashes and underscores. A
+// header that a proxy adds, or looks for, may be one that only its clients know.
 var secretWords = []string{"password", "passwd", "passphrase", "token", "secret", "credential", "apikey", "accesskey", "privatekey", "hmac", "jwks",
-	"inlinestring", "inlinebytes", "inlinecode", "sourcecode", "headerstoadd", "headerstoset", "initialmetadata", "googlegrpc", "environment",
+	"inlinestring", "inlinebytes", "inlinecode", "sourcecode", "header", "initialmetadata", "googlegrpc", "environment",
 	"authorization", "certificate", "tlscontext", "sessionticket", "signature", "cookie", "wasm"}
 
-// secretKeys are whole keys. A header or parameter that a route looks for may
-// be one that only its clients know.
-var secretKeys = map[string]bool{"headers": true, "queryparameters": true, "dynamicmetadata": true, "filterstate": true, "body": true,
+// secretKeys are whole keys.
+var secretKeys = map[string]bool{"queryparameters": true, "dynamicmetadata": true, "filterstate": true, "body": true,
 	"localreplyconfig": true, "healthchecks": true, "errorstate": true, "perfilterconfig": true, "customtags": true, "tracing": true,
-	"descriptorvalue": true, "headervalue": true, "rawvalue": true, "pem": true, "auth": true, "env": true}
+	"descriptorvalue": true, "rawvalue": true, "pem": true, "auth": true, "env": true}
 
 // secretKey tells keys that may hold a secret. Where one is written with
 // escapes, which none of a proxy's is, nobody knows.
@@ -208,7 +208,8 @@ func secretKey(key string) bool {
 }
 
 // harmless are keys of settings that only sound like secrets.
-var harmless = map[string]bool{"requireclientcertificate": true, "tokenbucket": true, "maxtokens": true, "certificates": false}
+var harmless = map[string]bool{"requireclientcertificate": true, "tokenbucket": true, "maxtokens": true,
+	"clusterheader": true, "headername": true, "hostrewriteheader": true, "maxrequestheaderskb": true, "requestheaderstimeout": true}
 
 var (
 	secretBegins = [][]byte{[]byte("eyj"), []byte("bearer "), []byte("basic ")}
