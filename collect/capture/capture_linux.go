@@ -33,9 +33,9 @@ type Capture struct {
 	done  chan struct{}
 }
 
-// ErrNoPackets says that the kernel has no packet sockets, or that asking for
-// one would make it load a module.
-var ErrNoPackets = errors.New("this kernel has no packet sockets (af_packet is not loaded)")
+// ErrNoPackets says that the kernel has no packet sockets, as far as /proc tells,
+// so that asking for one would make it load a module.
+var ErrNoPackets = errors.New("this kernel has no packet sockets: there is no /proc/net/packet; modprobe af_packet brings them")
 
 // ErrStopped says that a capture was stopped or closed before.
 var ErrStopped = errors.New("the capture was stopped before")
@@ -59,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Capture, error) {
 
 // prepare makes a capture that keeps packets in its ring, and does not read them.
 func prepare(o Options) (*Capture, error) {
-	if _, err := os.Stat("/proc/thread-self/net/packet"); err != nil {
+	if _, err := os.Stat("/proc/net/packet"); err != nil {
 		return nil, ErrNoPackets
 	}
 	t, err := parseFilter(o.Filter)

@@ -228,6 +228,12 @@ func TestCaptureKeepsHeadersAndNoPayload(t *testing.T) {
 	talk(t, a, b, "fd01::2", 8080)
 	talk(t, a, b, "10.2.0.2", 9090) // over VXLAN
 	talk(t, a, a, "127.0.0.1", 7070)
+	a.do(func() {
+		out, err := exec.Command("ip", "-d", "link").Output()
+		if n := strings.Count(string(out), "promiscuity 0 "); err != nil || n != 3 {
+			t.Errorf("%d of 3 devices are not promiscuous: %v\n%s", n, err, out)
+		}
+	})
 	file, stats := stop(t, c)
 	if bytes.Contains(file, []byte(secret[:4])) {
 		t.Error("payload was recorded")
