@@ -24,6 +24,7 @@ type Writer struct {
 	stdout io.Writer
 	top    string
 	spool  *os.File
+	named  string // the spool, where a file that is open cannot be removed
 	zst    *zstd.Encoder
 	added  []added
 	names  map[string]bool
@@ -47,7 +48,7 @@ func Create(path string, stdout io.Writer, top string) (*Writer, error) {
 		return nil, fmt.Errorf("%q: is no name for a folder", top)
 	}
 	w := &Writer{path: path, stdout: stdout, top: top, names: map[string]bool{}}
-	dir := ""
+	dir := os.TempDir()
 	if path != "-" {
 		// A rename would replace a device such as /dev/stdout with a file.
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
@@ -56,10 +57,12 @@ func Create(path string, stdout io.Writer, top string) (*Writer, error) {
 		dir = filepath.Dir(path)
 	}
 	var err error
-	if w.spool, err = os.CreateTemp(dir, ".bundle-*"); err != nil {
+	if w.spool, w.named, err = createUnnamed(dir); err != nil {
 		return nil, err
 	}
-	os.Remove(w.spool.Name())
+	if w.named != "" && os.Remove(w.named) == nil {
+		w.named = ""
+	}
 	w.zst, err = zstd.NewWriter(w.spool, zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
 	if err != nil {
@@ -134,22 +137,22 @@ func (w *Writer) Close(m *Manifest) error {
 	if w.path == "-" {
 		return w.write(w.stdout, m, text)
 	}
-	out, err := os.CreateTemp(filepath.Dir(w.path), ".bundle-*") // has mode 0600
+	out, named, err := createUnnamed(filepath.Dir(w.path))
 	if err != nil {
 		return err
 	}
-	err = w.write(out, m, text)
-	if err == nil {
+	defer out.Close()
+	if err = w.write(out, m, text); err == nil {
 		err = out.Sync()
 	}
-	if e := out.Close(); err == nil {
-		err = e
+	if err == nil {
+		named, err = giveName(out, named, filepath.Dir(w.path))
 	}
 	if err == nil {
-		err = os.Rename(out.Name(), w.path)
+		err = os.Rename(named, w.path)
 	}
-	if err != nil {
-		os.Remove(out.Name())
+	if err != nil && named != "" {
+		os.Remove(named)
 	}
 	return err
 }
@@ -209,6 +212,8 @@ func (w *Writer) Abort() error {
 	}
 	w.done = true
 	err := w.spool.Close()
-	os.Remove(w.spool.Name()) // where a file that is open cannot be removed
+	if w.named != "" {
+		os.Remove(w.named)
+	}
 	return err
 }

@@ -211,7 +211,7 @@ func namespaceNames(folder string) map[uint32]string {
 // namespaceID asks for the number of a namespace.
 func namespaceID(d *dump, fd int) (id uint32, ok bool) {
 	const fdAttr, idAttr = 3, 1 // NETNSA_FD, NETNSA_NSID
-	if d.ask(unix.RTM_GETNSID, 0, rtAttr(make([]byte, 4), fdAttr, uint32(fd))) != nil {
+	if d.again(unix.RTM_GETNSID, 0, rtAttr(make([]byte, 4), fdAttr, uint32(fd))) != nil {
 		return 0, false
 	}
 	_, body, err := d.next()

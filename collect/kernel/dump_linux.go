@@ -56,29 +56,32 @@ func newDump(family int) (*dump, error) {
 
 // ask opens a netlink socket and asks for a dump. The body is what follows the
 // header of the message, in the kernel's own byte order.
-func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
+func ask(family int, kind, flags uint16, body []byte) (*dump, error) {
 	d, err := newDump(family)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.ask(kind, flags, body); err != nil {
+	if err := d.again(kind, flags, body); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
 }
 
-// ask asks a question, the next one when the answer to the last was read to its
-// end. It is for the socket's namespace, whichever thread asks.
-func (d *dump) ask(kind, flags uint16, body []byte) error {
+// again asks the next question over the same socket. The answer to the one
+// before must have been read to its end.
+func (d *dump) again(kind uint16, flags uint16, body []byte) error {
+	if d.fd < 0 {
+		return os.ErrClosed
+	}
 	m := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
 	binary.NativeEndian.PutUint32(m[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
 	binary.NativeEndian.PutUint16(m[4:], kind)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(m[8:], 1)
-	m = append(m, body...)
 	d.left, d.over, d.changed = nil, false, false
-	return os.NewSyscallError("netlink", unix.Sendto(d.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	_, err := unix.Write(d.fd, append(m, body...)) // to the kernel, where no other address is given
+	return os.NewSyscallError("netlink", err)
 }
 
 // next gives the type and the body of the next message, which are good until
@@ -138,6 +141,8 @@ func (d *dump) receive() error {
 			return fmt.Errorf("netlink: the kernel gave nothing for %d seconds", patience)
 		case err != nil:
 			return os.NewSyscallError("netlink", err)
+		case n == 0:
+			return io.ErrUnexpectedEOF
 		case flags&unix.MSG_TRUNC != 0:
 			return errors.New("netlink: a piece was larger than the kernel promises")
 		}
@@ -164,24 +169,11 @@ type listing struct {
 	// last appends what follows all rows; nil for nothing.
 	last func(out []byte) []byte
 
-	text []byte // where out lies
-	out  []byte // not yet read
-	err  error  // sticky
+	text text
 }
 
 // Read gives text, and at its end io.EOF, or why the kernel did not give all.
-func (l *listing) Read(p []byte) (int, error) {
-	for len(l.out) == 0 {
-		if l.err != nil {
-			return 0, l.err
-		}
-		l.text, l.err = l.fill(l.text[:0])
-		l.out = l.text
-	}
-	n := copy(p, l.out)
-	l.out = l.out[n:]
-	return n, nil
-}
+func (l *listing) Read(p []byte) (int, error) { return l.text.read(p, l.fill) }
 
 // fill makes text of the messages of about one piece.
 func (l *listing) fill(out []byte) ([]byte, error) {
@@ -202,3 +194,25 @@ func (l *listing) fill(out []byte) ([]byte, error) {
 
 // Close ends the listing, also before its end.
 func (l *listing) Close() error { return l.dump.Close() }
+
+// text is what a reader has made, and not yet given.
+type text struct {
+	buf  []byte // where left lies
+	left []byte
+	err  error // sticky
+}
+
+// read gives what is left, or else what fill makes. Fill appends about a piece;
+// its error is given when all that was made before it has been read.
+func (t *text) read(p []byte, fill func(out []byte) ([]byte, error)) (int, error) {
+	for len(t.left) == 0 {
+		if t.err != nil {
+			return 0, t.err
+		}
+		t.buf, t.err = fill(t.buf[:0])
+		t.left = t.buf
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
+}

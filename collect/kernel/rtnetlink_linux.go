@@ -123,17 +123,18 @@ func (r *reread) Read(p []byte) (int, error) {
 // begin reads what is held back.
 func (r *reread) begin() {
 	for {
-		r.out, r.err = nil, nil
-		for r.err == nil && len(r.out) < rtHold {
-			r.text, r.err = r.fill(r.text[:0])
-			r.out = append(r.out, r.text...)
+		t := &r.text
+		t.left, t.err = nil, nil
+		for t.err == nil && len(t.left) < rtHold {
+			t.buf, t.err = r.fill(t.buf[:0])
+			t.left = append(t.left, t.buf...)
 		}
-		if r.err != ErrChanged || r.times == 0 {
+		if t.err != ErrChanged || r.times == 0 {
 			return
 		}
 		r.times--
-		if err := r.dump.ask(r.kind, unix.NLM_F_DUMP, r.body); err != nil {
-			r.err = err
+		if err := r.dump.again(r.kind, unix.NLM_F_DUMP, r.body); err != nil {
+			t.err = err
 			return
 		}
 	}
@@ -161,7 +162,7 @@ func rtEvery(kind uint16, body []byte, begin func(), row func(body []byte)) erro
 		case err != ErrChanged || times == 0:
 			return err
 		}
-		if err = d.ask(kind, unix.NLM_F_DUMP, body); err != nil {
+		if err = d.again(kind, unix.NLM_F_DUMP, body); err != nil {
 			return err
 		}
 	}
