@@ -126,7 +126,7 @@ func (r *recorder) capture(ctx context.Context, x running) error {
 		return nil
 	}
 	a := r.artifact(x.s, packets+".pcapng")
-	a.Tool, a.Started = r.self(), stats.Begun.UTC()
+	a.Tool, a.Started = r.self(), r.at(stats.Begun)
 	a.Command = []string{"tcpdump", "-i", "any", "-w", "-"}
 	if r.o.Packets.Filter != "" {
 		a.Command = append(a.Command, r.o.Packets.Filter)
