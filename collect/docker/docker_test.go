@@ -132,6 +132,8 @@ func TestNoSecretComesOut(t *testing.T) {
 			}
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, q := range d.asked {
 		if !strings.HasPrefix(q, "GET ") {
 			t.Errorf("asked %s: only GET changes nothing", q)
@@ -213,8 +215,10 @@ func TestUnwell(t *testing.T) {
 		"no list":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"a":1}`) }, "no list", nil},
 		"a trap":   {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `[{"Id":"../../x?y"}]`) }, "whose id is none", nil},
 		"no type":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `[{"Id":{"`+secret+`":1}}]`) }, "another shape", nil},
-		"an error": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 500) }, "status 500", nil},
-		"a move":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.org/", 302) }, "status 302", nil},
+		"an error": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "status 500", nil},
+		"a move": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://example.org/", http.StatusFound)
+		}, "status 302", nil},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			d := listen(t)

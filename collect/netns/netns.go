@@ -113,6 +113,7 @@ func (f *Found) Close() {
 	f.first.Close()
 	for _, n := range f.Namespaces {
 		n.held.Close()
+		n.held = nil
 	}
 }
 
@@ -124,7 +125,6 @@ type survey struct {
 
 	self, first uint64 // the namespaces of the collector and of process 1; 0 is unknown
 	ownMounts   string // the mount namespace of the collector
-	ownUTS      string // the UTS namespace of process 1, or the collector's
 	found       map[uint64]*place
 	mountsOf    map[string]int // a process in each mount namespace
 	hidden      int
@@ -155,12 +155,14 @@ func newSurvey(o Options) *survey {
 	}
 	s.self, _ = s.inode("self/ns/net")
 	s.first, _ = s.inode("1/ns/net")
+	if s.first == 0 && word(filepath.Join(s.proc, "2/comm")) == "kthreadd" { // a guarded process 1 next to an open kernel
+		s.first, _ = s.inode("2/ns/net")
+	}
 	if s.first == 0 {
 		s.first = s.self
 	}
 	s.ownMounts, _ = os.Readlink(filepath.Join(s.proc, "self/ns/mnt"))
 	hosts, _ := os.Readlink(filepath.Join(s.proc, "1/ns/mnt"))
-	s.ownUTS, _ = os.Readlink(filepath.Join(s.proc, "1/ns/uts"))
 	if s.root == "" {
 		s.root = "/"
 		if hosts != "" && hosts != s.ownMounts {
