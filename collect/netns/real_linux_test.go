@@ -38,8 +38,7 @@ func TestMain(m *testing.M) {
 // host makes namespaces with names, which only its own mounts keep, and some
 // with a process that sleeps. It prints one line: a field kind=inode for each.
 func host() {
-	dir, err := os.MkdirTemp("", "names")
-	check(err)
+	dir := os.Args[3] // of the test, which removes it
 	check(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	check(unix.Mount("none", dir, "tmpfs", 0, ""))
 	names, _ := strconv.Atoi(os.Args[1])
@@ -135,10 +134,12 @@ type child struct {
 func start(t testing.TB, names, processes int) *child {
 	t.Helper()
 	needRoot(t)
-	cmd := exec.Command("/proc/self/exe", fmt.Sprint(names), fmt.Sprint(processes))
+	cmd := exec.Command("/proc/self/exe", fmt.Sprint(names), fmt.Sprint(processes), t.TempDir())
 	cmd.Env = append(os.Environ(), role+"=host")
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	// It ends with its input. Pdeathsig would end it with the thread that
+	// started it, and the tests use up threads.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

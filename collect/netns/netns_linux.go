@@ -74,8 +74,8 @@ const (
 	mostOwners = 20
 )
 
-// List finds the namespaces of the host. Those that are seen to go away
-// meanwhile are left out or not, as it comes.
+// List finds the namespaces of the host; call it before any Enter. One that
+// goes away meanwhile may still be in the list, and Enter tells.
 func List(ctx context.Context, o Options) (*Found, error) {
 	s := newSurvey(o)
 	if err := s.processes(ctx); err != nil {
@@ -124,6 +124,7 @@ type survey struct {
 	root string // below which the host's files lie
 
 	self, first uint64 // the namespaces of the collector and of process 1; 0 is unknown
+	me          int    // the collector
 	ownMounts   string // the mount namespace of the collector
 	found       map[uint64]*place
 	mountsOf    map[string]int // a process in each mount namespace
@@ -161,6 +162,8 @@ func newSurvey(o Options) *survey {
 	if s.first == 0 {
 		s.first = s.self
 	}
+	me, _ := os.Readlink(filepath.Join(s.proc, "self"))
+	s.me, _ = strconv.Atoi(me)
 	s.ownMounts, _ = os.Readlink(filepath.Join(s.proc, "self/ns/mnt"))
 	hosts, _ := os.Readlink(filepath.Join(s.proc, "1/ns/mnt"))
 	if s.root == "" {
