@@ -319,7 +319,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 			continue
 		}
 		switch {
-		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && s.place.kind == record.ScopeHost || s.t.Via == record.ViaCiliumCT:
+		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && (s.place.kind == record.ScopeHost || c.service.Addr().IsLoopback()) || s.t.Via == record.ViaCiliumCT:
 			near = nameOf(s.place)
 		case s.order == farPlace || s.order == endPlace:
 			far = nameOf(s.place)
