@@ -93,23 +93,32 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("%q: takes no arguments; name the bundle with -o", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
+		Args:          noArguments,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
 	}
 	root.SetVersionTemplate("whichbackend-collect {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	f := root.Flags()
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(a.kube())
+	a.flags(root, time.Minute)
+	return root
+}
+
+// flags are those that all commands have.
+func (a *app) flags(cmd *cobra.Command, timeout time.Duration) {
+	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&a.out, "output", "o", "", "the bundle to write, as bundle.tar.gz; - for standard output")
 	f.StringVar(&a.note, "note", "", "a text for the bundle, as \"ticket 4711\"")
-	f.DurationVar(&a.timeout, "timeout", time.Minute, "the time for all; what is not recorded then is noted as missing")
+	f.DurationVar(&a.timeout, "timeout", timeout, "the time for all; what is not recorded then is noted as missing")
 	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
-	return root
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%q: takes no arguments; name the bundle with -o", args[0])}
+	}
+	return nil
 }
 
 func (a *app) run(ctx context.Context) error {
@@ -118,18 +127,11 @@ func (a *app) run(ctx context.Context) error {
 		Timeout: a.timeout, Note: a.note,
 		Collector: bundle.Collector{Version: version, Commit: commit()},
 	}
-	file, _ := a.stdout.(*os.File)
-	switch {
-	case a.timeout <= 0:
-		return usageError{fmt.Errorf("--timeout %v: is no time to record in; give more, as 60s", a.timeout)}
-	case len(a.note) > 4096:
-		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
-	case a.dryRun:
+	if err := a.check(); err != nil {
+		return err
+	}
+	if a.dryRun {
 		return a.plan(o)
-	case a.out == "":
-		return usageError{errors.New("no bundle is named; use -o bundle.tar.gz, or -o - for standard output")}
-	case a.out == "-" && terminal(file):
-		return usageError{errors.New("standard output is a terminal, and a bundle is no text; use -o bundle.tar.gz")}
 	}
 	if err, _ := a.stderr.(*os.File); terminal(err) {
 		o.Progress = func(done, of int, name string) { fmt.Fprintf(a.stderr, "\r\033[K%d/%d %s", done+1, of, name) }
@@ -144,6 +146,24 @@ func (a *app) run(ctx context.Context) error {
 	a.report(r)
 	if r.Partly() {
 		return errPartly
+	}
+	return nil
+}
+
+// check finds mistakes in the flags that all commands have.
+func (a *app) check() error {
+	file, _ := a.stdout.(*os.File)
+	switch {
+	case a.timeout <= 0:
+		return usageError{fmt.Errorf("--timeout %v: is no time to record in; give more, as 60s", a.timeout)}
+	case len(a.note) > 4096:
+		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
+	case a.dryRun:
+		return nil
+	case a.out == "":
+		return usageError{errors.New("no bundle is named; use -o bundle.tar.gz, or -o - for standard output")}
+	case a.out == "-" && terminal(file):
+		return usageError{errors.New("standard output is a terminal, and a bundle is no text; use -o bundle.tar.gz")}
 	}
 	return nil
 }

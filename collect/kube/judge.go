@@ -1,0 +1,87 @@
+package kube
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The reasons of the bundle format for what is missing.
+const (
+	notFound   = "not-found"
+	permission = "permission"
+	timedOut   = "timeout"
+	tooLarge   = "too-large"
+	failed     = "failed"
+	excluded   = "excluded"
+)
+
+const (
+	mib   = 1 << 20
+	quick = 10 * time.Second
+	slow  = 30 * time.Second // tables that grow with the connections
+	lists = time.Minute      // of the whole cluster
+)
+
+// judge puts what became of a call into the words of the bundle format; because
+// is "" when all is well. Kept is how much of it is recorded.
+func (o outcome) judge(c call, kept int64) (because, detail string) {
+	also := ""
+	if kept > 0 {
+		also = fmt.Sprintf("; the %d bytes that it gave are recorded", kept)
+	}
+	switch {
+	case o.good():
+		return "", ""
+	case o.full:
+		return tooLarge, fmt.Sprintf("cut at a line before %d bytes", c.limit) + also
+	case o.timeout:
+		return timedOut, "stopped at its deadline, of " + c.deadline.String() + " or what --timeout left" + also
+	case o.err != nil:
+		return failed, plain(o.err.Error()) + also
+	}
+	said := strings.ToLower(o.said)
+	switch {
+	case contains(said, "(forbidden)", "is forbidden", "permission denied", "not permitted", "(unauthorized)"):
+		because = permission
+	case o.noTool():
+		because = notFound
+	default:
+		because = failed
+	}
+	return because, fmt.Sprintf("exit %d: %s", o.exit, plain(o.said)) + also
+}
+
+// noTool tells that a container does not have the command that it was to run.
+func (o outcome) noTool() bool {
+	said := strings.ToLower(o.said)
+	return o.exit == 127 || o.exit != 0 && contains(said, "executable file not found", "stat /", ": not found", "no such file or directory") &&
+		!contains(said, "(notfound)", "kubeconfig")
+}
+
+func contains(s string, any ...string) bool {
+	for _, a := range any {
+		if strings.Contains(s, a) {
+			return true
+		}
+	}
+	return false
+}
+
+// plain makes one short line of what a command said.
+func plain(s string) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
+			return -1
+		}
+		return c
+	}, s)
+	if r := []rune(s); len(r) > 300 {
+		s = string(r[:300]) + " ..."
+	}
+	if s == "" {
+		return "it did not say why"
+	}
+	return s
+}
