@@ -96,7 +96,7 @@ func (a *agents) try(ctx context.Context, name string) (because, detail string) 
 
 // arguments are those of the collector on a node.
 func (a *agents) arguments(left time.Duration) []string {
-	return []string{"-o", "-", "--timeout", left.Round(time.Second).String()}
+	return []string{"-o", "-", "--host-root", "/host", "--timeout", left.Round(time.Second).String()}
 }
 
 // pod is the pod on a node. Its name has a hash of the node's, which may be too
