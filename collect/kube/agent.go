@@ -49,15 +49,15 @@ func (r *recorder) newAgents(c *cluster) *agents {
 
 // record records a node through a pod of its own. It gives false when that
 // brought nothing, and says why in what is missing.
-func (a *agents) record(ctx context.Context, name string) bool {
-	because, detail := a.try(ctx, name)
+func (a *agents) record(ctx context.Context, name string, chosen []*pod) bool {
+	because, detail := a.try(ctx, name, chosen)
 	if because != "" {
 		a.r.missing(name, "what a pod on the node records (--node-agent)", because, detail)
 	}
 	return because == ""
 }
 
-func (a *agents) try(ctx context.Context, name string) (because, detail string) {
+func (a *agents) try(ctx context.Context, name string, chosen []*pod) (because, detail string) {
 	n := a.nodes[name]
 	if n == nil {
 		n = &node{name: name}
@@ -81,7 +81,7 @@ func (a *agents) try(ctx context.Context, name string) (because, detail string) 
 	if left <= 0 {
 		return timedOut, "not begun: the time for all was over; give more with --timeout"
 	}
-	c := call{args: p.exec(agentProgram, append([]string{program}, a.arguments(left)...)...), deadline: left + 20*time.Second, limit: agentLimit}
+	c := call{args: p.exec(agentProgram, append([]string{program}, a.arguments(name, chosen, left)...)...), deadline: left + 20*time.Second, limit: agentLimit}
 	s, o := a.r.kubectl.run(ctx, c)
 	if s == nil {
 		return failed, plain(o.err.Error())
@@ -94,9 +94,20 @@ func (a *agents) try(ctx context.Context, name string) (because, detail string) 
 	return a.r.merge(name, s)
 }
 
-// arguments are those of the collector on a node.
-func (a *agents) arguments(left time.Duration) []string {
-	return []string{"-o", "-", "--host-root", "/host", "--timeout", left.Round(time.Second).String()}
+// arguments are those of the collector on a node. Where pods were chosen, it
+// records their network namespaces and that of the node.
+func (a *agents) arguments(name string, chosen []*pod, left time.Duration) []string {
+	args := []string{"-o", "-", "--host-root", "/host", "--timeout", left.Round(time.Second).String()}
+	if a.r.o.everything() && len(a.r.o.Namespaces) == 0 {
+		return args
+	}
+	args = append(args, "--netns", "host/*")
+	for _, p := range chosen {
+		if p.node == name && !p.hostNetwork {
+			args = append(args, "--netns", p.id.String())
+		}
+	}
+	return args
 }
 
 // pod is the pod on a node. Its name has a hash of the node's, which may be too

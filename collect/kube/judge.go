@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -22,6 +23,9 @@ const (
 	slow  = 30 * time.Second // tables that grow with the connections
 	lists = time.Minute      // of the whole cluster
 )
+
+// terminated is what kubectl adds to what a command said.
+var terminated = regexp.MustCompile(`(?m)^command terminated with exit code \d+\s*$`)
 
 // judge puts what became of a call into the words of the bundle format; because
 // is "" when all is well. Kept is how much of it is recorded.
@@ -49,7 +53,7 @@ func (o outcome) judge(c call, kept int64) (because, detail string) {
 	default:
 		because = failed
 	}
-	return because, fmt.Sprintf("exit %d: %s", o.exit, plain(o.said)) + also
+	return because, fmt.Sprintf("exit %d: %s", o.exit, plain(terminated.ReplaceAllString(o.said, ""))) + also
 }
 
 // noTool tells that a container does not have the command that it was to run.

@@ -168,7 +168,7 @@ func (r *recorder) all(parent context.Context) error {
 func (r *recorder) node(ctx context.Context, agents *agents, c *cluster, name string, chosen []*pod) {
 	r.host(name)
 	defer r.tell(name)
-	brought := agents != nil && agents.record(ctx, name)
+	brought := agents != nil && agents.record(ctx, name, chosen)
 	var all sync.WaitGroup
 	for _, p := range chosen {
 		if p.node != name {

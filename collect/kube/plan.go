@@ -36,7 +36,7 @@ func Plan(ctx context.Context, o Options) ([]Step, error) {
 	}
 	agents := r.newAgents(c)
 	for _, n := range nodes {
-		p.node(c, n, agents)
+		p.node(c, n, pods, agents)
 		for _, pod := range pods {
 			if pod.node == n {
 				p.pod(pod, agents != nil)
@@ -52,7 +52,7 @@ func (p *planner) add(where string, args []string, why string) {
 	p.steps = append(p.steps, Step{where, quoted(append([]string{"kubectl"}, args...)), why})
 }
 
-func (p *planner) node(c *cluster, name string, agents *agents) {
+func (p *planner) node(c *cluster, name string, chosen []*pod, agents *agents) {
 	f := folder(name)
 	if agents != nil {
 		pod := agents.pod(name)
@@ -60,7 +60,7 @@ func (p *planner) node(c *cluster, name string, agents *agents) {
 		p.add(f, createAgent, "A privileged pod on "+name+" from "+agents.r.o.Agent+", which sees the node's network, processes and, read-only, files.")
 		p.add(f, awaitAgent(pod), "The pod has to run.")
 		p.add(f, copyIn(pod, program), "This program, where the image does not have it.")
-		p.add(f, pod.exec(agentProgram, append([]string{program}, agents.arguments(agentRun)...)...), "All that this program records of a host.")
+		p.add(f, pod.exec(agentProgram, append([]string{program}, agents.arguments(name, chosen, agentRun)...)...), "All that this program records of a host.")
 		p.add(f, deleteAgent(pod), "Nothing stays behind.")
 	}
 	if cilium := c.on(name, ciliumAgent); cilium != nil {
