@@ -88,7 +88,7 @@ func (a *agents) try(ctx context.Context, name string, chosen []*pod) (because, 
 	}
 	defer s.close()
 	if !o.good() && (o.exit != 6 || o.timeout || o.full) { // 6 is partly, which its manifest tells
-		because, detail = o.judge(c, 0)
+		because, detail = o.judge(c)
 		return because, detail
 	}
 	return a.r.merge(name, s)
@@ -181,14 +181,14 @@ func (a *agents) start(ctx context.Context, p *pod) (because, detail string) {
 	a.mu.Unlock()
 	c := call{args: createAgent, in: bytes.NewReader(text), deadline: slow, limit: mib}
 	if _, o := a.r.kubectl.text(ctx, c); !o.good() {
-		return o.judge(c, 0)
+		return o.judge(c)
 	}
 	c = call{args: awaitAgent(p), deadline: agentStart + quick, limit: mib}
 	_, o := a.r.kubectl.text(ctx, c)
 	if o.good() {
 		return "", ""
 	}
-	because, detail = o.judge(c, 0)
+	because, detail = o.judge(c)
 	if ctx.Err() == nil {
 		detail += a.why(ctx, p)
 	}
@@ -225,7 +225,7 @@ func (a *agents) bring(ctx context.Context, p *pod, n *node) (program, because, 
 	program = agentFolder + "/" + agentProgram
 	c = call{args: copyIn(p, program), in: in, deadline: agentStart, limit: mib}
 	if _, o := a.r.kubectl.text(ctx, c); !o.good() {
-		because, detail = o.judge(c, 0)
+		because, detail = o.judge(c)
 		return "", because, "the program could not be copied into the image " + a.r.o.Agent + ", which needs sh, cat and chmod, as busybox has: " + detail
 	}
 	return program, "", ""
@@ -268,7 +268,7 @@ func (a *agents) clean(ctx context.Context) {
 	c := call{args: []string{"delete", "pods", "-n", ns, "-l", agentRunLabel + "=" + a.run, "--ignore-not-found", "--timeout=30s"},
 		deadline: 40 * time.Second, limit: mib}
 	if _, o := a.r.kubectl.text(ctx, c); !o.good() {
-		_, detail := o.judge(c, 0)
+		_, detail := o.judge(c)
 		a.r.warn(fmt.Sprintf("the pods of the node agent may still be there (%s); delete them with: kubectl delete pods -n %s -l %s=%s", detail, ns, agentRunLabel, a.run))
 	}
 }

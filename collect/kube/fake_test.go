@@ -50,6 +50,9 @@ func fakeKubectl(dir, line string) int {
 	if err != nil || json.Unmarshal(text, &replies) != nil {
 		return 98
 	}
+	for strings.HasPrefix(line, "--") {
+		_, line, _ = strings.Cut(line, " ")
+	}
 	for _, r := range replies {
 		if regexp.MustCompile(r.Match).MatchString(line) {
 			return r.give()

@@ -28,11 +28,11 @@ const (
 var terminated = regexp.MustCompile(`(?m)^command terminated with exit code \d+\s*$`)
 
 // judge puts what became of a call into the words of the bundle format; because
-// is "" when all is well. Kept is how much of it is recorded.
-func (o outcome) judge(c call, kept int64) (because, detail string) {
+// is "" when all is well.
+func (o outcome) judge(c call) (because, detail string) {
 	also := ""
-	if kept > 0 {
-		also = fmt.Sprintf("; the %d bytes that it gave are recorded", kept)
+	if o.kept > 0 {
+		also = fmt.Sprintf("; the %d bytes that it gave are recorded", o.kept)
 	}
 	switch {
 	case o.good():

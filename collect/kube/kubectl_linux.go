@@ -50,6 +50,7 @@ type outcome struct {
 	said    string // to stderr
 	timeout bool   // stopped at a deadline
 	full    bool   // stopped at its limit
+	kept    int64  // bytes of what it gave before that, which are recorded
 	err     error
 }
 

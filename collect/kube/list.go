@@ -143,7 +143,7 @@ func (r *recorder) list(ctx context.Context, q query, each func(any) error) erro
 	}
 	defer s.close()
 	a.Took, a.Exit = time.Since(a.Started).Round(time.Microsecond), o.exit
-	because, detail := o.judge(call, 0)
+	because, detail := o.judge(call)
 	if because == "" {
 		because, detail = r.filtered(&a, s, q, each)
 	}
@@ -198,7 +198,7 @@ func (r *recorder) labelled(ctx context.Context, c *cluster) error {
 		args[len(args)-1] = `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}`
 		call := call{args: args, deadline: lists, limit: 64 * mib}
 		text, o := r.kubectl.text(ctx, call)
-		if because, detail := o.judge(call, 0); because != "" {
+		if because, detail := o.judge(call); because != "" {
 			return errors.New("kubectl get pods -l " + r.o.Labels + ": " + detail)
 		}
 		for _, word := range slices.Sorted(strings.FieldsSeq(text)) {

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"strings"
 	"time"
@@ -79,7 +78,7 @@ func (r *recorder) sockets(ctx context.Context, p *pod) {
 			why = append(why, c+": has none of ss, netstat and cat")
 			continue
 		}
-		b, detail := o.judge(call, 0)
+		b, detail := o.judge(call)
 		if o.noTool() {
 			detail = "has no shell"
 		} else {
@@ -114,7 +113,7 @@ func (r *recorder) item(ctx context.Context, p *pod, container, folder string, i
 		return r.item(ctx, p, container, folder, *it.or)
 	}
 	if c := (call{deadline: slow, limit: it.limit}); !o.good() {
-		because, detail := o.judge(c, 0)
+		because, detail := o.judge(c)
 		r.missing(p.node, what(p, folder, it), because, detail)
 	}
 	return o
@@ -144,7 +143,7 @@ func (r *recorder) try(ctx context.Context, p *pod, container, folder string, it
 		if s.size == 0 || o.noTool() {
 			return o
 		}
-		o.said = fmt.Sprintf("%s; the %d bytes that it gave are recorded", plain(o.said), s.size)
+		o.kept = s.size
 	}
 	r.add(a, s.reader())
 	return o

@@ -96,7 +96,7 @@ func (r *recorder) lost(p *pod, folder string, it item, o outcome) {
 	if o.good() {
 		return
 	}
-	because, detail := o.judge(call{deadline: slow, limit: it.limit}, 0)
+	because, detail := o.judge(call{deadline: slow, limit: it.limit})
 	r.missing(p.node, what(p, folder, it), because, detail)
 }
 
