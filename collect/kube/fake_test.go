@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,7 +217,7 @@ func podObject(ns, name, node string, containers ...string) string {
 
 func nodeObject(name string) string {
 	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "Node", "metadata": {"name": %q, "annotations": {"a": "SECRET"}},
-		"status": {"nodeInfo": {"architecture": "amd64", "operatingSystem": "linux"}, "images": [{"names": ["SECRET"]}]}}`, name)
+		"status": {"nodeInfo": {"architecture": %q, "operatingSystem": "linux"}, "images": [{"names": ["SECRET"]}]}}`, name, runtime.GOARCH)
 }
 
 // objects are the replies to all lists of objects.
