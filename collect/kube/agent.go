@@ -18,6 +18,8 @@ import (
 const (
 	// agentStart is how long a node may take to fetch the image and start it.
 	agentStart = 90 * time.Second
+	// agentLook is how long is waited before it is looked what keeps it.
+	agentLook = 5 * time.Second
 	// agentRun is how long it may record.
 	agentRun   = 2 * time.Minute
 	agentLimit = 2 << 30 // of its bundle
@@ -158,7 +160,7 @@ func (a *agents) object(p *pod) map[string]any {
 var createAgent = []string{"create", "-f", "-"}
 
 func awaitAgent(p *pod) []string {
-	return []string{"wait", "--for=condition=Ready", "--timeout=" + agentStart.String(), "-n", p.id.Namespace, "pod/" + p.id.Name}
+	return []string{"wait", "--for=condition=Ready", "--timeout=" + agentLook.String(), "-n", p.id.Namespace, "pod/" + p.id.Name}
 }
 
 func copyIn(p *pod, program string) []string {
@@ -183,27 +185,49 @@ func (a *agents) start(ctx context.Context, p *pod) (because, detail string) {
 	if _, o := a.r.kubectl.text(ctx, c); !o.good() {
 		return o.judge(c)
 	}
-	c = call{args: awaitAgent(p), deadline: agentStart + quick, limit: mib}
-	_, o := a.r.kubectl.text(ctx, c)
-	if o.good() {
-		return "", ""
+	because, detail = a.await(ctx, p)
+	if because != "" {
+		a.remove(ctx, p)
 	}
-	because, detail = o.judge(c)
-	if ctx.Err() == nil {
-		detail += a.why(ctx, p)
-	}
-	a.remove(ctx, p)
 	return because, detail
 }
 
-// why asks what keeps a pod from running.
-func (a *agents) why(ctx context.Context, p *pod) string {
+// await waits until the pod runs, at most half of the time that is left, so that
+// enough remains to ask the pods of the node instead. It gives up at once when
+// the image is not to be had.
+func (a *agents) await(ctx context.Context, p *pod) (because, detail string) {
+	limit := agentStart
+	if at, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(at)/2)
+	}
+	for end := time.Now().Add(limit); ; {
+		c := call{args: awaitAgent(p), deadline: agentLook + quick, limit: mib}
+		_, o := a.r.kubectl.text(ctx, c)
+		if o.good() {
+			return "", ""
+		}
+		because, detail = o.judge(c)
+		if ctx.Err() != nil {
+			return because, detail
+		}
+		state := a.state(ctx, p)
+		if state != "" {
+			detail += "; the pod: " + state + ". The image " + a.r.o.Agent + " must be one that the node can fetch, with sh, cat, chmod and sleep, as busybox has"
+		}
+		if time.Now().After(end) || contains(state, "ImagePull", "InvalidImage", "ErrImage", "CreateContainer", "RunContainer", "Error") || because == permission {
+			return because, detail
+		}
+	}
+}
+
+// state tells what a pod waits for, or why it ended; "" when nobody says.
+func (a *agents) state(ctx context.Context, p *pod) string {
 	const path = `jsonpath={.status.reason} {.status.containerStatuses[*].state.waiting.reason} {.status.containerStatuses[*].state.terminated.reason}`
 	text, o := a.r.kubectl.text(ctx, call{args: []string{"get", "pod", "-n", p.id.Namespace, p.id.Name, "-o", path}, deadline: quick, limit: mib})
 	if text = strings.TrimSpace(text); !o.good() || text == "" {
 		return ""
 	}
-	return "; the pod: " + plain(text) + ". The image " + a.r.o.Agent + " must be one that the node can fetch, with sh, cat and sleep, as busybox is"
+	return plain(text)
 }
 
 // bring gives the path of the program in the pod: that of the image, or else a

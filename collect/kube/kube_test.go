@@ -75,7 +75,7 @@ func TestRecord(t *testing.T) {
 		{Host: "n2", What: "pods/shop/bare sockets", Because: failed, Detail: "bare: has no shell; --node-agent IMAGE records them from the node"},
 		{Host: "n1", What: "nft-list-ruleset", Because: excluded, Detail: "iptables there does not work on nf_tables, which nft would load"},
 		{Host: "n1", What: "proc-net-ip_vs", Because: notFound, Detail: "exit 1: cat: can't open '/proc/net/ip_vs': No such file or directory"},
-		{Host: "n2", What: "connection table, rules and sockets of the node", Because: failed, Detail: "no pod of kube-proxy runs there to read them through; --node-agent IMAGE records them"},
+		{Host: "n2", What: "connection table, rules and sockets of the node", Because: failed, Detail: "no pod of kube-proxy runs there to read them through; --node-agent IMAGE records them from the node"},
 	} {
 		if got := g.missing(m.Host, m.What); got != m {
 			t.Errorf("missing: %+v, not %+v", got, m)

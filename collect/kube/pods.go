@@ -90,7 +90,15 @@ func (r *recorder) sockets(ctx context.Context, p *pod) {
 		}
 	}
 	r.missing(p.node, "pods/"+p.id.String()+" sockets", because,
-		strings.Join(why, "; ")+"; --node-agent IMAGE records them from the node")
+		strings.Join(why, "; ")+r.advise("them"))
+}
+
+// advise names the other way, unless it was tried.
+func (r *recorder) advise(what string) string {
+	if r.o.Agent != "" {
+		return ""
+	}
+	return "; --node-agent IMAGE records " + what + " from the node"
 }
 
 // exec is kubectl exec in a container.

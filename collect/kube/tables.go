@@ -67,7 +67,7 @@ func (r *recorder) tables(ctx context.Context, c *cluster, node string, brought 
 			because = notFound
 		}
 		r.missing(node, "connection table, rules and sockets of the node", because,
-			"no pod of kube-proxy runs there to read them through; --node-agent IMAGE records them")
+			"no pod of kube-proxy runs there to read them through"+r.advise("them"))
 	}
 }
 
