@@ -129,21 +129,22 @@ func Record(ctx context.Context, out string, stdout io.Writer, o Options) (*Resu
 
 // recorder fills one bundle.
 type recorder struct {
-	host      *host
-	w         *bundle.Writer
-	m         bundle.Manifest
-	o         Options
-	spaces    []*space
-	found     *netns.Found // nil when the spaces are a test's
-	processes *kernel.Processes
-	docker    *docker.Client    // nil when no daemon runs
-	left      int64             // bytes that may still be recorded, when o.Size is set
-	tools     map[string]string // the version of each tool that was asked
-	warnings  []string
-	missed    map[miss][]string // the namespaces in which it is missing
-	order     []miss
-	lost      bool
-	done, of  int // for the progress
+	host       *host
+	w          *bundle.Writer
+	m          bundle.Manifest
+	o          Options
+	spaces     []*space
+	found      *netns.Found // nil when the spaces are a test's
+	processes  *kernel.Processes
+	docker     *docker.Client              // nil when no daemon runs
+	containers map[string]docker.Container // of docker, by id
+	left       int64                       // bytes that may still be recorded, when o.Size is set
+	tools      map[string]string           // the version of each tool that was asked
+	warnings   []string
+	missed     map[miss][]string // the namespaces in which it is missing
+	order      []miss
+	lost       bool
+	done, of   int // for the progress
 }
 
 func newRecorder(h *host, o Options, created time.Time) *recorder {

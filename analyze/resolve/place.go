@@ -49,6 +49,17 @@ func (p *place) routes(a netip.Addr) bool {
 	return false
 }
 
+// listens tells whether a socket of the place takes what is sent to an address
+// that the place holds.
+func (p *place) listens(protocol record.Protocol, to netip.AddrPort) bool {
+	for _, l := range p.listeners[listenKey{protocol, to.Port()}] {
+		if l.addr == to.Addr() || l.addr.IsUnspecified() && (l.addr.Is6() || to.Addr().Is4()) {
+			return true
+		}
+	}
+	return false
+}
+
 // String is how answers call the place.
 func (p *place) String() string {
 	if p == nil {

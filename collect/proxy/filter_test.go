@@ -252,9 +252,9 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestFilterMemory reads documents of 64 MB in the memory of a few strings.
+// TestFilterMemory reads documents of 32 MB in the memory of a few strings.
 func TestFilterMemory(t *testing.T) {
-	const size = 64 << 20
+	const size = 32 << 20
 	host := `{"endpoint":{"address":{"socket_address":{"address":"10.0.0.1","port_value":8080}},"hostname":"a"},"token":"SECRET"},`
 	for name, in := range map[string]*endless{
 		"a list that is kept": {head: `{"configs":[{"@type":"t/a.EndpointsConfigDump","x":[`, body: strings.Repeat(host, 500), tail: `1]}]}`},
