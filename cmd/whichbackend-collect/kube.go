@@ -163,8 +163,8 @@ func (k *kubeFlags) report(r *kube.Result) {
 	if name == "-" {
 		name = "standard output"
 	}
-	fmt.Fprintf(k.stderr, "%s: %d artifacts of %d nodes and %d pods; %d could not be recorded\n",
-		name, len(r.Manifest.Artifacts), len(r.Manifest.Hosts), r.Pods, lost)
+	fmt.Fprintf(k.stderr, "%s: %d artifacts of %s and %s; %d could not be recorded\n",
+		name, len(r.Manifest.Artifacts), counted(len(r.Manifest.Hosts), "node"), counted(r.Pods, "pod"), lost)
 }
 
 // plan is the dry run.

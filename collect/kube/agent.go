@@ -178,12 +178,16 @@ func (a *agents) start(ctx context.Context, p *pod) (because, detail string) {
 	if err != nil {
 		return failed, err.Error()
 	}
-	a.mu.Lock()
-	a.started = true
-	a.mu.Unlock()
 	c := call{args: createAgent, in: bytes.NewReader(text), deadline: slow, limit: mib}
-	if _, o := a.r.kubectl.text(ctx, c); !o.good() {
-		return o.judge(c)
+	_, o := a.r.kubectl.text(ctx, c)
+	because, detail = o.judge(c)
+	if because != permission { // else it may be there, whatever became of the call
+		a.mu.Lock()
+		a.started = true
+		a.mu.Unlock()
+	}
+	if because != "" {
+		return because, detail
 	}
 	because, detail = a.await(ctx, p)
 	if because != "" {

@@ -126,13 +126,15 @@ func TestAgentsGo(t *testing.T) {
 	if f.called("delete pods -n kube-system -l whichbackend/run=") != 1 {
 		t.Errorf("%q", f.calls())
 	}
-	f = newFake(t, twoNodes(reply{Match: `^create`, Err: "is forbidden", Exit: 1}, reply{Match: `^delete`, Err: "boom", Exit: 1})...)
+	f = newFake(t, twoNodes(reply{Match: `^create`, Err: "connection lost", Exit: 1}, reply{Match: `^delete`, Err: "boom", Exit: 1})...)
 	g := f.record(f.agentOptions())
 	if len(g.Warnings) != 1 || !strings.Contains(g.Warnings[0], "kubectl delete pods -n kube-system -l whichbackend/run=") {
 		t.Errorf("%q", g.Warnings)
 	}
-	if m := g.missing("n1", "what a pod on the node records (--node-agent)"); m.Because != permission {
-		t.Errorf("%+v", m)
+	f = newFake(t, twoNodes(reply{Match: `^create`, Err: "pods is forbidden", Exit: 1})...)
+	g = f.record(f.agentOptions())
+	if m := g.missing("n1", "what a pod on the node records (--node-agent)"); m.Because != permission || len(g.Warnings) > 0 || f.called("delete") > 0 {
+		t.Errorf("%+v, %q", m, g.Warnings)
 	}
 }
 
