@@ -48,7 +48,7 @@ func (o outcome) judge(c call) (because, detail string) {
 	switch {
 	case contains(said, "(forbidden)", "is forbidden", "permission denied", "not permitted", "(unauthorized)"):
 		because = permission
-	case o.noTool():
+	case o.noTool(), o.noFile():
 		because = notFound
 	default:
 		because = failed
@@ -56,11 +56,18 @@ func (o outcome) judge(c call) (because, detail string) {
 	return because, fmt.Sprintf("exit %d: %s", o.exit, plain(terminated.ReplaceAllString(o.said, ""))) + also
 }
 
+// noProgram matches how container runtimes say that a container does not have
+// the program that it was to run.
+var noProgram = regexp.MustCompile(`executable file .*not found|exec: "[^"]*": (stat|no such file)`)
+
 // noTool tells that a container does not have the command that it was to run.
 func (o outcome) noTool() bool {
-	said := strings.ToLower(o.said)
-	return o.exit == 127 || o.exit != 0 && contains(said, "executable file not found", "stat /", ": not found", "no such file or directory") &&
-		!contains(said, "(notfound)", "kubeconfig")
+	return o.exit == 127 || o.exit != 0 && noProgram.MatchString(o.said)
+}
+
+// noFile tells that a file of the kernel that was to be read is not there.
+func (o outcome) noFile() bool {
+	return o.exit != 0 && strings.Contains(o.said, "/proc/") && strings.Contains(strings.ToLower(o.said), "no such file or directory")
 }
 
 func contains(s string, any ...string) bool {

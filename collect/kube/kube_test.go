@@ -311,3 +311,50 @@ func TestPlan(t *testing.T) {
 		t.Errorf("called: %q", f.calls())
 	}
 }
+
+// TestProxyWithoutTools has a kube-proxy whose image has not what was looked for.
+func TestProxyWithoutTools(t *testing.T) {
+	const absent = `OCI runtime exec failed: exec failed: unable to start container process: exec: "x": executable file not found in $PATH: unknown`
+	const crio = "error executing command in container: time=\"x\" level=error msg=\"exec failed: unable to start: executable file `x` not found in $PATH: No such file or directory\""
+	pods := []string{podObject("kube-system", "kube-proxy-1", "n1", kubeProxy), podObject("kube-system", "kube-proxy-2", "n2", kubeProxy)}
+	f := newFake(t, append(objects(pods, "n1", "n2"),
+		reply{Match: `kube-proxy-1 .* cat /proc/net/nf_conntrack`, Out: "ipv4 2 tcp\n"},
+		reply{Match: `kube-proxy-1 .* (conntrack -L|nft)`, Err: absent, Exit: 1},
+		reply{Match: `kube-proxy-1 .* iptables -V`, Out: "iptables v1.8.9 (nf_tables)\n"},
+		reply{Match: `kube-proxy-1 `, Out: "x\n"},
+		reply{Match: `kube-proxy-2 .* cat /proc/net/nf_conntrack`, Err: "cat: can't open '/proc/net/nf_conntrack': No such file or directory", Exit: 1},
+		reply{Match: `kube-proxy-2 `, Err: crio, Exit: 1})...)
+	g := f.record(f.options())
+	if g.files["n1/proc-net-nf_conntrack.txt"] != "ipv4 2 tcp\n" {
+		t.Errorf("%q", g.files)
+	}
+	for _, m := range []bundle.Missing{
+		{Host: "n1", What: "nft-list-ruleset", Because: failed, Detail: "kube-proxy's image has no nft; --node-agent IMAGE records it from the node"},
+		{Host: "n2", What: "iptables-save", Because: failed, Detail: "kube-proxy's image has no iptables-save; --node-agent IMAGE records it from the node"},
+		{Host: "n2", What: "proc-net-nf_conntrack", Because: failed, Detail: "the kernel does not show its connections there, and kube-proxy's image has no conntrack; --node-agent IMAGE records them from the node"},
+	} {
+		if got := g.missing(m.Host, m.What); got != m {
+			t.Errorf("missing: %+v, not %+v", got, m)
+		}
+	}
+}
+
+// TestCilium asks an agent of before 1.15, whose program has another name.
+func TestCilium(t *testing.T) {
+	pods := []string{podObject("kube-system", "cilium-1", "n1", ciliumAgent)}
+	f := newFake(t, append(objects(pods, "n1"),
+		reply{Match: `cilium-1 -c cilium-agent -- cilium-dbg`, Err: `exec: "cilium-dbg": executable file not found in $PATH`, Exit: 1},
+		reply{Match: `cilium-1 -c cilium-agent -- cilium bpf ct list global`, Out: "TCP OUT\n"},
+		reply{Match: `cilium-1 -c cilium-agent -- cilium service list`, Err: "Cannot get services list", Exit: 1},
+		reply{Match: `cilium-1 -c cilium-agent -- cilium `, Out: "x\n"})...)
+	g := f.record(f.options())
+	if g.files["n1/cilium-bpf-ct-list-global.txt"] != "TCP OUT\n" || g.files["n1/cilium-bpf-lb-list-backends.txt"] != "x\n" || f.called("cilium-dbg") != 1 {
+		t.Errorf("%q, %q", g.files, f.calls())
+	}
+	if m := g.missing("n1", "cilium-service-list"); m.Because != failed || g.missing("n1", "connection table, rules and sockets of the node").Because != notFound {
+		t.Errorf("%+v", g.Manifest.Missing)
+	}
+	if g.files["cluster/ciliumendpoints.json"] == "" {
+		t.Error("Cilium's objects were not asked for")
+	}
+}

@@ -15,7 +15,7 @@ type item struct {
 	why   string
 	args  []string
 	limit int64
-	or    *item // where the tool does not know its option, as the netstat of some busyboxes
+	or    *item // where the tool is not there, or does not know its option, as the netstat of some busyboxes
 }
 
 // The ways to the sockets of a pod, the best first. The files of the kernel
@@ -117,7 +117,7 @@ func (r *recorder) items(ctx context.Context, p *pod, container, folder string, 
 // outcome, for those who know another way.
 func (r *recorder) item(ctx context.Context, p *pod, container, folder string, it item) outcome {
 	o := r.try(ctx, p, container, folder, it)
-	if it.or != nil && o.exit != 0 && contains(o.said, "invalid option", "unrecognized option") {
+	if it.or != nil && (o.noTool() || o.exit != 0 && contains(o.said, "invalid option", "unrecognized option")) {
 		return r.item(ctx, p, container, folder, *it.or)
 	}
 	if c := (call{deadline: slow, limit: it.limit}); !o.good() {

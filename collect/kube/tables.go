@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -10,7 +11,8 @@ import (
 // of its node and has these tools for its own use: what they ask the kernel
 // for, kube-proxy has asked for before.
 var nodeTables = []item{
-	{name: "conntrack-L", why: "Tracked connections: they name the backend behind a service.", args: []string{"conntrack", "-L", "-o", "extended,id"}, limit: 256 * mib},
+	{name: "conntrack-L", why: "Tracked connections: they name the backend behind a service.", args: []string{"conntrack", "-L", "-o", "extended,id"}, limit: 256 * mib,
+		or: &item{name: "proc-net-nf_conntrack", why: "Tracked connections, where kube-proxy's image has no conntrack.", args: []string{"cat", "/proc/net/nf_conntrack"}, limit: 256 * mib}},
 	{name: "iptables-save", why: "The rules with which kube-proxy chooses a backend.", args: []string{"iptables-save", "-c"}, limit: 64 * mib},
 	{name: "ip6tables-save", why: "The same rules for IPv6.", args: []string{"ip6tables-save", "-c"}, limit: 64 * mib},
 	{name: "nft-list-ruleset", why: "The rules of kube-proxy in nftables mode.", args: []string{"nft", "list", "ruleset"}, limit: 64 * mib},
@@ -105,17 +107,28 @@ func (r *recorder) lost(p *pod, folder string, it item, o outcome) {
 func (r *recorder) throughProxy(ctx context.Context, p *pod) {
 	f := folder(p.node)
 	nft := false
-	for _, it := range nodeTables {
+	for _, it := range append(slices.Clone(nodeTables), nodeFiles...) {
 		if it.args[0] == "nft" && !nft {
 			r.missing(p.node, it.name, excluded, "iptables there does not work on nf_tables, which nft would load")
 			continue
 		}
-		r.item(ctx, p, kubeProxy, f, it)
+		o := r.try(ctx, p, kubeProxy, f, it)
+		if o.noTool() && it.or != nil {
+			it = *it.or
+			o = r.try(ctx, p, kubeProxy, f, it)
+		}
+		switch {
+		case o.noTool():
+			r.missing(p.node, it.name, failed, "kube-proxy's image has no "+it.args[0]+r.advise("it"))
+		case it.name == "proc-net-nf_conntrack" && o.noFile():
+			r.missing(p.node, it.name, failed, "the kernel does not show its connections there, and kube-proxy's image has no conntrack"+r.advise("them"))
+		default:
+			r.lost(p, f, it, o)
+		}
 		if it.args[0] == "iptables-save" {
 			nft = r.usesNft(ctx, p)
 		}
 	}
-	r.items(ctx, p, kubeProxy, f, nodeFiles)
 }
 
 // usesNft asks iptables which of the two it is: iptables v1.8.9 (nf_tables).
