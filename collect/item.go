@@ -80,6 +80,13 @@ type adder struct {
 	missed func(name string, err error)
 }
 
+// absent tells that there is none of something here, which is no loss.
+type absent struct{ error }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
+
+func (a absent) Unwrap() error { return a.error }
+
 // title names an item for the progress line.
 func (it *item) title(s *space) string {
 	if s == nil || s.title() == "" {
@@ -114,7 +121,7 @@ func (r *recorder) item(ctx context.Context, it *item, s *space) error {
 		return r.several(e, it)
 	}
 	a := r.artifact(s, it.name+".txt")
-	a.Started = time.Now().UTC()
+	a.Started = r.now()
 	switch {
 	case it.file != "":
 		return r.copy(e, it, it.name, false, &a, func() (source, error) { return openFile(ctx, r.host.file("proc", it.file)) })
@@ -124,7 +131,7 @@ func (r *recorder) item(ctx context.Context, it *item, s *space) error {
 	}
 	a.Command = append([]string{path.Base(exe)}, it.args...)
 	a.Tool = r.version(ctx, it, exe)
-	a.Started = time.Now().UTC()
+	a.Started = r.now()
 	return r.copy(e, it, it.name, false, &a, func() (source, error) { return r.start(ctx, exe, it.args) })
 }
 
@@ -132,6 +139,15 @@ func (r *recorder) item(ctx context.Context, it *item, s *space) error {
 func (r *recorder) self() string {
 	return strings.TrimSpace("whichbackend-collect " + r.o.Collector.Version)
 }
+
+// at gives a time as the manifest has it: the wall clock as it was when recording
+// began, plus what has gone by on the clock that nobody sets. So the difference
+// to the host's clock.wall, added to clock.boot, is the time on the boot clock.
+func (r *recorder) at(t time.Time) time.Time {
+	return r.m.Created.Add(t.Sub(r.m.Created)).UTC()
+}
+
+func (r *recorder) now() time.Time { return r.at(time.Now()) }
 
 // artifact is what the manifest says of a file before it is recorded.
 func (r *recorder) artifact(s *space, file string) bundle.Artifact {
@@ -149,7 +165,7 @@ func (r *recorder) several(e *env, it *item) error {
 		name: it.name,
 		add: func(file string, in io.ReadCloser, whole bool) error {
 			a := r.artifact(e.s, file)
-			a.Tool, a.Started = r.self(), time.Now().UTC()
+			a.Tool, a.Started = r.self(), r.now()
 			if it.scope == onHost {
 				a.Command = it.args
 			}

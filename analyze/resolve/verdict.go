@@ -93,7 +93,7 @@ func (r *resolver) translated(c *conn) {
 		served, ok := r.served(dst, c.protocol)
 		dst, published = served, !ok
 	}
-	c.backends = []Backend{{Party: r.partyAt(dst, last.place)}}
+	c.backends = []Backend{{Party: r.partyAtEnd(c, dst, last.place)}}
 	if b := r.endpointName(dst); b.Name != "" && c.backends[0].Name == "" {
 		c.backends[0].Party = b
 	}
@@ -278,7 +278,7 @@ func (r *resolver) witness(c *conn, last step) string {
 		return "the " + viaWord(s.via) + " of " + nameOf(s.place) + " shows it arrive"
 	}
 	for _, s := range c.through {
-		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
+		if s.place != last.place && s.behind() && s.t.Via != record.ViaEvent {
 			c.witnesses = []sighting{s}
 			return "the table of " + nameOf(s.place) + " agrees"
 		}
@@ -319,13 +319,48 @@ func (r *resolver) untranslated(c *conn) error {
 	return nil
 }
 
-// partyFor names the backend of a direct connection, by the namespace of its
-// own socket where that was recorded.
+// partyFor names the backend of a direct connection.
 func (r *resolver) partyFor(c *conn) Party {
-	if len(c.servers) > 0 {
-		return r.partyIn(c.service, r.placeOf[c.servers[0].Section])
+	return r.partyAtEnd(c, c.service, c.place)
+}
+
+// partyAtEnd names the end of a path, as seen from a place: by the namespace of
+// its own socket, or by the host whose table saw it arrive, where one did. The
+// same addresses may be in use on other hosts.
+func (r *resolver) partyAtEnd(c *conn, dst netip.AddrPort, from *place) Party {
+	if len(c.servers) > 0 && c.servers[0].Local == dst {
+		return r.partyIn(dst, r.placeOf[c.servers[0].Section])
 	}
-	return r.partyAt(c.service, c.place)
+	for _, s := range c.through {
+		if s.place == from || !s.behind() || s.place.host == "" || len(r.holders(dst.Addr(), s.place.host)) == 0 {
+			continue
+		}
+		if p := r.party(dst, s.place.host); p.Name != "" && p.Host == s.place.host {
+			return p
+		}
+	}
+	p := r.partyAt(dst, from)
+	if p.Host != "" && p.Host != hostOf(from) && r.doubled(c.final.Source.Addr()) {
+		return Party{Address: p.Address}
+	}
+	return p
+}
+
+// doubled tells whether an address is in use on several hosts. Where a
+// connection with such a source goes to another host, it is not known in which
+// of the networks that lies.
+func (w *world) doubled(a netip.Addr) bool {
+	first := ""
+	for _, p := range w.holders(a, "") {
+		switch {
+		case p.host == "" || p.host == first:
+		case first == "":
+			first = p.host
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // partyAt names an address as seen from a place: a loopback address is the
@@ -359,7 +394,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 			continue
 		}
 		switch {
-		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && s.place.kind == record.ScopeHost || s.t.Via == record.ViaCiliumCT:
+		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && (s.place.kind == record.ScopeHost || c.service.Addr().IsLoopback()) || s.t.Via == record.ViaCiliumCT:
 			near = nameOf(s.place)
 		case s.order == farPlace || s.order == endPlace:
 			far = nameOf(s.place)

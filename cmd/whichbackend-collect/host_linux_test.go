@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -341,4 +342,68 @@ func TestManyConnections(t *testing.T) {
 		}
 	}
 	t.Error("not recorded")
+}
+
+// TestPackets: what happens while the listings are recorded is captured, the
+// handshake of a connection and not what was said in it.
+func TestPackets(t *testing.T) {
+	if !ownHost(t) {
+		return
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	namespace(t, "other")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("hunter2"))
+			c.Close()
+		}
+	}()
+	stop, stopped := make(chan bool), make(chan bool)
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+				if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+					c.Read(make([]byte, 10))
+					c.Close()
+				}
+			}
+		}
+	}()
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	files, m, _ := bundleOf(t, exitDone, "--pcap", "1s", "--pcap-filter", "tcp and port "+port)
+	close(stop)
+	<-stopped
+	l.Close()
+	var captures []string
+	for path, text := range files {
+		if strings.HasSuffix(path, "/packets.pcapng") {
+			captures = append(captures, text)
+		}
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("%s: holds what was said", path)
+		}
+	}
+	if len(captures) != 2 {
+		t.Fatalf("%d captures, missing %+v", len(captures), m.Missing)
+	}
+	tcpdump := exec.Command("tcpdump", "-nr", "-")
+	tcpdump.Stdin = strings.NewReader(slices.MaxFunc(captures, func(a, b string) int { return len(a) - len(b) }))
+	out, err := tcpdump.Output()
+	if err != nil || !bytes.Contains(out, []byte("Flags [S],")) || !bytes.Contains(out, []byte("Flags [S.],")) || !bytes.Contains(out, []byte(port)) {
+		t.Errorf("%v: %.500s", err, out)
+	}
 }
