@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/expect":           {"analyze/resolve"},
 	"analyze/render":           {"analyze/load", "analyze/resolve"},
-	"fixtures/lab":             {},
+	"fixtures/lab":             {"collect/bundle"},
 	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/render", "analyze/resolve", "collect/bundle"},
 }
 
