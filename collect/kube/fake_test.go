@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		os.Exit(fakeKubectl(os.Getenv("FAKE"), strings.Join(os.Args[1:], " ")))
 	}
+	if dir := os.Getenv("RECORD"); dir != "" { // what TestKilled kills
+		Record(context.Background(), filepath.Join(dir, "b"), nil, (&fake{dir: dir}).options())
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -82,6 +86,7 @@ func (r reply) give() int {
 		io.Copy(os.Stdout, f)
 	}
 	if r.Hang {
+		os.WriteFile(filepath.Join(os.Getenv("FAKE"), "hangs"), []byte(fmt.Sprint(os.Getpid())), 0o600)
 		signal.Ignore(syscall.SIGTERM)
 		time.Sleep(time.Hour)
 	}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -229,6 +232,32 @@ func TestInterrupted(t *testing.T) {
 	if pid, err := syscall.Wait4(-1, &st, syscall.WNOHANG, nil); err != syscall.ECHILD {
 		t.Errorf("a child is left: %d %v", pid, err)
 	}
+}
+
+// TestKilled holds that no kubectl outlives this program, also when it is killed.
+func TestKilled(t *testing.T) {
+	f := newFake(t, twoNodes(reply{Match: `old -c old -- sh`, Hang: true})...)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "RECORD="+f.dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	pid := 0
+	await(t, func() bool {
+		text, _ := os.ReadFile(filepath.Join(f.dir, "hangs"))
+		pid, _ = strconv.Atoi(string(text))
+		return pid > 0
+	})
+	cmd.Process.Kill()
+	cmd.Wait()
+	await(t, func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH || zombie(pid) })
+}
+
+// zombie tells a process that has ended, and that nobody has buried.
+func zombie(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(text), ") Z ")
 }
 
 func await(t *testing.T, ok func() bool) {
