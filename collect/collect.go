@@ -1,38 +1,53 @@
 // Package collect records what a host knows of its connections at one moment
-// into a bundle: socket tables, connection tracking, IPVS, packet filter rules,
-// addresses and who owns them, as the kernel and the host's own tools print it.
+// into a bundle: in every network namespace the sockets, tracked connections,
+// IPVS, packet filter rules, addresses and proxies, and who owns what, as the
+// kernel tells it and as the host's own tools would print it.
 //
-// What it records is a fixed table, in table.go. It reads files below /proc and
-// runs commands that only list. It never parses what it records, never changes
-// the host (it loads no module, writes no setting, leaves no process behind and
-// no file but the bundle), never hands its environment to a command, and never
-// records environments or command lines, where secrets are. One item that fails
-// costs that item: it is noted as missing, and recording goes on.
+// What it records is a fixed table, in table.go. It asks the kernel itself, reads
+// files below /proc, and runs commands that only list, where nothing else can
+// tell. It never parses what it records, never changes the host (it loads no
+// module, writes no setting, leaves no process behind and no file but the
+// bundle), never hands its environment to a command, and never records
+// environments or command lines, where secrets are. One item that fails costs
+// that item, and a namespace that ends meanwhile that namespace: it is noted as
+// missing, and recording goes on.
 package collect
 
 import (
 	"context"
 	"errors"
 	"io"
-	"path"
 	"runtime"
 	"strings"
 	"time"
 
 	"whichbackend/collect/bundle"
+	"whichbackend/collect/docker"
+	"whichbackend/collect/kernel"
+	"whichbackend/collect/netns"
 )
 
 // Options say how to record.
 type Options struct {
-	// Root is the folder below which proc, sys, run and lib lie; "" is the
-	// host itself. A test gives another.
+	// Root is the folder below which the host's proc, sys, run and lib lie; ""
+	// is the host itself. A container that mounts its host gives that folder,
+	// a test gives another.
 	Root string
-	// Path is where commands are looked for, and the PATH that they get.
+	// Chroot makes commands run with Root as their root folder: the host's own
+	// tools, seen from a container.
+	Chroot bool
+	// Path is where commands are looked for below Root when Chroot is set, and
+	// else on this machine; and the PATH that they get.
 	Path string
 	// Privileged tells that the collector runs as root.
 	Privileged bool
 	// Timeout bounds all items together; 0 leaves each its own deadline.
 	Timeout time.Duration
+	// Size bounds what is recorded, in bytes before compression; 0 is no bound.
+	Size int64
+	// Namespaces are the network namespaces to record, by inode or by a name
+	// of an owner, with * as a wildcard; none means all.
+	Namespaces []string
 	// Note is what a person has to say about the bundle.
 	Note string
 	// Collector goes into the manifest.
@@ -40,7 +55,8 @@ type Options struct {
 	// Progress, when it is not nil, is told of each item before it is recorded.
 	Progress func(done, of int, name string)
 
-	table []item // nil is the table of this package
+	table  []item   // nil is the table of this package
+	spaces []*space // nil are those of the host
 }
 
 // Result is what came of recording.
@@ -48,11 +64,15 @@ type Result struct {
 	Manifest bundle.Manifest
 	// Warnings are for a person: they concern the host, not an item.
 	Warnings []string
+	// Namespaces is how many network namespaces were recorded.
+	Namespaces int
+
+	lost bool // what was left out is in no other artifact either
 }
 
 // Partly tells that something which is there could not be recorded. A tool or
 // a table that this host does not have is no loss, and neither is what was left
-// out on purpose.
+// out because another artifact has it.
 func (r *Result) Partly() bool {
 	for _, m := range r.Manifest.Missing {
 		switch m.Because {
@@ -61,7 +81,7 @@ func (r *Result) Partly() bool {
 			return true
 		}
 	}
-	return false
+	return r.lost
 }
 
 // The reasons of the bundle format for what is missing.
@@ -85,11 +105,12 @@ func Record(ctx context.Context, out string, stdout io.Writer, o Options) (*Resu
 		return nil, err
 	}
 	defer w.Abort()
-	r := &recorder{host: h, w: w, o: o, tools: map[string]string{}}
-	r.m = bundle.Manifest{Created: created, Collector: o.Collector, Note: o.Note, Hosts: []bundle.Host{h.describe(created)}}
+	r := newRecorder(h, o, created)
+	r.w = w
 
-	// The thread gets a low priority, which the commands inherit, and which
-	// only its end takes away again: the goroutine never unlocks it.
+	// The thread gets a low priority, which the commands inherit, and goes from
+	// one network namespace to the next. Only its end takes both away again: the
+	// goroutine never unlocks it.
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -99,24 +120,43 @@ func Record(ctx context.Context, out string, stdout io.Writer, o Options) (*Resu
 	if err := <-done; err != nil {
 		return nil, err
 	}
+	r.tellMissing()
 	if err := w.Close(&r.m); err != nil {
 		return nil, err
 	}
-	return &Result{Manifest: r.m, Warnings: r.warnings}, nil
+	return &Result{Manifest: r.m, Warnings: r.warnings, Namespaces: len(r.spaces), lost: r.lost}, nil
 }
 
 // recorder fills one bundle.
 type recorder struct {
-	host     *host
-	w        *bundle.Writer
-	m        bundle.Manifest
-	o        Options
-	tools    map[string]string // the version of each tool that was asked
-	warnings []string
+	host      *host
+	w         *bundle.Writer
+	m         bundle.Manifest
+	o         Options
+	spaces    []*space
+	found     *netns.Found // nil when the spaces are a test's
+	processes *kernel.Processes
+	docker    *docker.Client    // nil when no daemon runs
+	left      int64             // bytes that may still be recorded, when o.Size is set
+	tools     map[string]string // the version of each tool that was asked
+	warnings  []string
+	missed    map[miss][]string // the namespaces in which it is missing
+	order     []miss
+	lost      bool
+	done, of  int // for the progress
 }
 
+func newRecorder(h *host, o Options, created time.Time) *recorder {
+	return &recorder{host: h, o: o, left: o.Size, tools: map[string]string{}, missed: map[miss][]string{},
+		m: bundle.Manifest{Created: created, Collector: o.Collector, Note: o.Note, Hosts: []bundle.Host{h.describe(created)}}}
+}
+
+// miss is something missing, the same in any number of namespaces.
+type miss struct{ what, because, detail string }
+
 // all records the items of the table one after the other, so that the load on
-// the host stays that of one command.
+// the host stays that of one command: in every namespace first what changes
+// fastest, then the rest, and at last the sockets again.
 func (r *recorder) all(parent context.Context) error {
 	ctx := parent
 	if r.o.Timeout > 0 {
@@ -125,21 +165,22 @@ func (r *recorder) all(parent context.Context) error {
 		defer cancel()
 	}
 	before := r.host.loaded()
+	defer r.close()
+	r.findSpaces(ctx)
 	items := r.o.items()
 	for i := range items {
-		if r.o.Progress != nil {
-			r.o.Progress(i, len(items), items[i].name)
+		r.of += 1
+		if items[i].scope == inNamespace {
+			r.of += len(r.spaces) - 1
 		}
-		err := r.item(ctx, &items[i])
-		if parent.Err() != nil {
-			return errors.New("interrupted; nothing was written")
-		}
-		if err != nil {
+	}
+	for when := first; when <= last; when++ {
+		if err := r.phase(parent, ctx, items, when); err != nil {
 			return err
 		}
 	}
 	if !r.o.Privileged {
-		r.missing("processes of other users", permission, "not root: a socket of another user has no process; run as root to have all")
+		r.missing(nil, "processes of other users", permission, "not root: a socket of another user has no process, and another namespace cannot be entered; run as root to have all")
 	}
 	if loaded := newIn(r.host.loaded(), before); len(loaded) > 0 {
 		r.warnings = append(r.warnings, "kernel modules were loaded while recording, by a command or by someone else: "+strings.Join(loaded, ", "))
@@ -147,108 +188,42 @@ func (r *recorder) all(parent context.Context) error {
 	return nil
 }
 
-// item records one item, or why it is missing. The error is one of writing the
-// bundle.
-func (r *recorder) item(ctx context.Context, it *item) error {
-	exe, because, detail := it.find(r.host)
-	if because == "" && ctx.Err() != nil {
-		because, detail = timedOut, "not begun: the time for all was over; give more with --timeout"
+func (r *recorder) close() {
+	if r.found != nil {
+		r.found.Close()
 	}
-	if because != "" {
-		r.missing(it.name, because, detail)
-		return nil
+	if r.docker != nil {
+		r.docker.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, it.deadline)
-	defer cancel()
-	a := bundle.Artifact{Path: path.Join(r.host.place(it.scope), it.name+".txt"), Host: r.host.name}
-	if it.scope == inNamespace {
-		a.NetNS = r.host.netns
-	}
-	if it.file != "" {
-		a.Started = time.Now().UTC()
-		return r.copy(it, &a, func() (source, error) { return openFile(ctx, r.host.file("proc", it.file)) })
-	}
-	args, e := r.arguments(ctx, it, exe)
-	if because, detail = it.judge(e, 0); because != "" {
-		r.missing(it.name, because, detail)
-		return nil
-	}
-	a.Command = append([]string{path.Base(exe)}, args...)
-	a.Tool = r.version(ctx, it, exe)
-	a.Started = time.Now().UTC()
-	return r.copy(it, &a, func() (source, error) { return start(ctx, r.o.Path, exe, args) })
 }
 
-// copy copies what an item gives into the bundle, cut at a line when it is too
-// large or ended early.
-func (r *recorder) copy(it *item, a *bundle.Artifact, open func() (source, error)) error {
-	src, err := open()
-	if err != nil {
-		because, detail := it.judge(ended{err: err}, 0)
-		r.missing(it.name, because, detail)
-		return nil
+// phase records the items of one phase, namespace after namespace, so that what
+// is read of one namespace is read closely together; then those of the host.
+func (r *recorder) phase(parent, ctx context.Context, items []item, when phase) error {
+	if when != then {
+		r.readProcesses(ctx)
 	}
-	c := &cutter{in: src, max: it.limit}
-	rec := &recording{cutter: c, src: src}
-	size, sum, err := r.w.Add(a.Path, rec)
-	e := rec.finish()
-	a.Took = time.Since(a.Started).Round(time.Microsecond)
-	if err != nil && !errors.Is(err, errNothing) {
-		return err
-	}
-	because, detail := it.judge(e, size)
-	switch {
-	case because != "":
-		r.missing(it.name, because, detail)
-	case strings.TrimSpace(e.said) != "":
-		r.warnings = append(r.warnings, it.name+": recorded, and it said: "+plain(e.said))
-	}
-	if err != nil {
-		return nil
-	}
-	a.Exit, a.Size, a.SHA256, a.Truncated = e.exit, size, sum, c.cut
-	r.m.Artifacts = append(r.m.Artifacts, *a)
-	return nil
-}
-
-func (r *recorder) missing(what, because, detail string) {
-	r.m.Missing = append(r.m.Missing, bundle.Missing{Host: r.host.name, What: what, Because: because, Detail: detail})
-}
-
-// errNothing leaves an item that failed without a word out of the bundle, where
-// an empty file would say that the host's table is empty.
-var errNothing = errors.New("failed, and gave nothing")
-
-// recording is the content of an artifact while it is made.
-type recording struct {
-	*cutter
-	src  source
-	over bool
-	e    ended
-}
-
-// Read ends with what became of the source, since that decides whether an
-// empty artifact is kept.
-func (r *recording) Read(p []byte) (int, error) {
-	n, err := r.cutter.Read(p)
-	if err != io.EOF {
-		return n, err
-	}
-	if e := r.finish(); r.passed == 0 && !e.good() {
-		return n, errNothing
-	}
-	return n, io.EOF
-}
-
-// finish ends the source, if it has not ended by itself.
-func (r *recording) finish() ended {
-	if !r.over {
-		r.over = true
-		r.e = r.src.end()
-		r.e.cut = r.full
-		if r.e.err == nil {
-			r.e.err = r.broke
+	for _, s := range append(r.spaces, nil) {
+		if !r.enter(s) {
+			continue
+		}
+		for i := range items {
+			it := &items[i]
+			if it.when != when || (it.scope == onHost) != (s == nil) {
+				continue
+			}
+			if r.o.Progress != nil {
+				r.o.Progress(r.done, r.of, it.title(s))
+			}
+			r.done++
+			err := r.item(ctx, it, s)
+			if parent.Err() != nil {
+				return errors.New("interrupted; nothing was written")
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
-	return r.e
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,41 +25,10 @@ type ended struct {
 	said    string // to stderr
 	timeout bool   // it was stopped at its deadline
 	cut     bool   // it was larger than its limit
-	none    bool   // there was nothing to ask for
 	err     error
 }
 
 func (e *ended) good() bool { return e.exit == 0 && !e.timeout && !e.cut && e.err == nil }
-
-// file is a file below /proc.
-type file struct {
-	ctx context.Context
-	f   *os.File
-	e   ended
-}
-
-func openFile(ctx context.Context, name string) (source, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return &file{ctx: ctx, f: f}, nil
-}
-
-// Read looks at the deadline between two reads: a read of /proc cannot be
-// stopped, but gives little at a time.
-func (f *file) Read(p []byte) (int, error) {
-	if f.ctx.Err() != nil {
-		f.e.timeout = true
-		return 0, errEarly
-	}
-	return f.f.Read(p)
-}
-
-func (f *file) end() ended {
-	f.f.Close()
-	return f.e
-}
 
 // child is a command that runs, in a process group of its own.
 type child struct {
@@ -81,22 +49,27 @@ var leftovers = 2 * time.Second
 
 // start runs a command with nothing in its environment that could be a secret,
 // or change what it prints.
-func start(ctx context.Context, path, exe string, args []string) (source, error) {
-	r, w, err := os.Pipe()
+func (r *recorder) start(ctx context.Context, exe string, args []string) (source, error) {
+	root := ""
+	if r.o.Chroot {
+		root = r.o.Root
+	}
+
+	out, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	c := &child{out: r, done: make(chan struct{})}
+	c := &child{out: out, done: make(chan struct{})}
 	c.cmd = &exec.Cmd{
 		Path: exe, Args: append([]string{exe}, args...), Dir: "/",
-		Env:    []string{"PATH=" + path, "LC_ALL=C"},
+		Env:    []string{"PATH=" + r.o.Path, "LC_ALL=C"},
 		Stdout: w, Stderr: &c.said, WaitDelay: leftovers,
 		// Pdeathsig: nothing stays behind when the collector itself is killed.
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		SysProcAttr: &syscall.SysProcAttr{Chroot: root, Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if err := c.cmd.Start(); err != nil {
-		r.Close()
+		out.Close()
 		return nil, err
 	}
 	go c.wait()
@@ -164,41 +137,16 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// output runs a command whose output is needed here, and not in the bundle.
-func (r *recorder) output(ctx context.Context, exe string, args []string) (string, ended) {
-	src, err := start(ctx, r.o.Path, exe, args)
+// output runs a command whose output is needed here, and not in the bundle. It
+// gives what there was of it, up to a limit.
+func (r *recorder) output(ctx context.Context, exe string, args []string) string {
+	src, err := r.start(ctx, exe, args)
 	if err != nil {
-		return "", ended{err: err}
+		return ""
 	}
-	c := &cutter{in: src, max: mib}
-	b, _ := io.ReadAll(c)
-	e := src.end()
-	e.cut = c.full
-	e.err = c.broke
-	return string(b), e
-}
-
-// argument is what may be handed on to a command: names, and no options.
-var argument = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-
-// arguments gives the arguments of an item's command. Where it goes over what
-// another command lists, and that fails, the item ends as that did.
-func (r *recorder) arguments(ctx context.Context, it *item, exe string) ([]string, ended) {
-	args := append([]string(nil), it.args...)
-	if it.each == nil {
-		return args, ended{}
-	}
-	text, e := r.output(ctx, exe, it.each)
-	if !e.good() {
-		return nil, e
-	}
-	for _, w := range strings.Fields(text) {
-		if !argument.MatchString(w) {
-			return nil, ended{err: errors.New(quoted(it.each) + ": lists " + plain(w) + ", which is no name")}
-		}
-		args = append(args, w)
-	}
-	return args, ended{none: len(args) == len(it.args)}
+	b, _ := io.ReadAll(io.LimitReader(src, 64<<10))
+	src.end()
+	return string(b)
 }
 
 // version asks a tool once, and takes its first line, whatever its exit.
@@ -210,7 +158,7 @@ func (r *recorder) version(ctx context.Context, it *item, exe string) string {
 	if !ok {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		text, _ := r.output(ctx, exe, []string{it.version})
+		text := r.output(ctx, exe, []string{it.version})
 		first, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 		if first != "" && len(first) < 200 {
 			v = plain(first)

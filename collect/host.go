@@ -2,7 +2,6 @@ package collect
 
 import (
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,40 +11,25 @@ import (
 	"whichbackend/collect/bundle"
 )
 
-// host is the machine that is recorded, and the network namespace that the
-// collector runs in.
+// host is the machine that is recorded.
 type host struct {
-	root string
-	path string // of commands
+	root   string
+	path   string // of commands
+	chroot bool
 
 	name   string
 	dir    string // the name as a folder of the bundle
 	kernel string
-	netns  string // the inode, "" when it cannot be told
-	// other tells that this is not the namespace of the host's first process,
-	// so that it would be wrong to call it the host's.
-	other bool
 }
 
-// scope is where an item is true.
-type scope int
-
-const (
-	inNamespace scope = iota // in the network namespace
-	onHost                   // on the host, whatever the namespace
-)
-
 func newHost(o Options) *host {
-	h := &host{root: o.Root, path: o.Path}
+	h := &host{root: o.Root, path: o.Path, chroot: o.Chroot}
 	h.name = h.word("proc/sys/kernel/hostname")
 	if h.name == "" {
 		h.name, _ = os.Hostname()
 	}
 	h.dir = folder(h.name)
 	h.kernel = h.word("proc/sys/kernel/osrelease")
-	h.netns = h.inode("self")
-	first := h.inode("1") // only root may read it
-	h.other = first != "" && first != h.netns
 	return h
 }
 
@@ -57,23 +41,11 @@ func (h *host) describe(now time.Time) bundle.Host {
 	if h.root == "" {
 		d.Clock.NTP = ntp()
 	}
-	if h.netns != "" {
-		n := bundle.Namespace{ID: h.netns}
-		if !h.other {
-			n.Owners = []bundle.Owner{{Kind: "host", Name: h.name}}
-		}
-		d.Namespaces = []bundle.Namespace{n}
-	}
 	return d
 }
 
-// place is the folder of the bundle for what is true in a scope.
-func (h *host) place(s scope) string {
-	if s == inNamespace && h.other {
-		return path.Join(h.dir, "netns", h.netns)
-	}
-	return h.dir
-}
+// net is a file of the network namespace that the calling thread is in.
+func (h *host) net(name string) string { return h.file("proc/thread-self/net", name) }
 
 // file is a path on the host.
 func (h *host) file(name ...string) string {
@@ -95,13 +67,6 @@ func (h *host) word(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// inode names the network namespace of a process: net:[4026531833] is 4026531833.
-func (h *host) inode(process string) string {
-	link, _ := os.Readlink(h.file("proc", process, "ns/net"))
-	link, _ = strings.CutPrefix(link, "net:[")
-	return strings.TrimSuffix(link, "]")
-}
-
 // running tells whether a process of this name runs.
 func (h *host) running(name string) bool {
 	found, _ := filepath.Glob(h.file("proc/[0-9]*/comm"))
@@ -119,11 +84,40 @@ func (h *host) lookup(name string) string {
 			continue
 		}
 		exe := filepath.Join(dir, name)
-		if info, err := os.Stat(exe); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		if info, err := os.Lstat(h.behind(exe)); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return exe
 		}
 	}
 	return ""
+}
+
+// behind follows the links of a command to its program: a path of this machine
+// also when the command is one below the root of another.
+func (h *host) behind(exe string) string {
+	if !h.chroot {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			return real
+		}
+		return exe
+	}
+	at, links := "/", 0
+	for todo := strings.Split(exe, "/"); len(todo) > 0; {
+		next := filepath.Join(at, todo[0])
+		todo = todo[1:]
+		target, err := os.Readlink(h.file(next))
+		if err != nil {
+			at = next
+			continue
+		}
+		if links++; links > 40 {
+			return exe
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+	}
+	return h.file(at)
 }
 
 // folder makes a host's name a folder that no reader of bundles takes for

@@ -62,21 +62,21 @@ func needs(module, instead string) gate {
 		if h.module(module) {
 			return "", ""
 		}
-		return excluded, filepath.Base(exe) + " would load the kernel module " + module + "; " + instead
+		return excluded, "asking for it would load the kernel module " + module + "; " + instead
 	}
 }
 
 // needsConntrack: the table is nf_conntrack's, and nf_conntrack_netlink prints it.
 func needsConntrack(h *host, exe string) (string, string) {
-	if !h.exists("proc/sys/net/netfilter/nf_conntrack_count") && !h.exists("proc/net/nf_conntrack") {
+	if !h.exists("proc/sys/net/netfilter/nf_conntrack_count") && !h.exists("proc/thread-self/net/nf_conntrack") {
 		return notFound, "connections are not tracked here: nf_conntrack is not loaded"
 	}
 	return needs("nf_conntrack_netlink", "proc-net-nf_conntrack has the same table where the kernel offers it")(h, exe)
 }
 
-// needsIPVS: without its file ipvsadm itself would run modprobe.
+// needsIPVS: asking for its netlink family would load the module.
 func needsIPVS(h *host, _ string) (string, string) {
-	if !h.exists("proc/net/ip_vs") {
+	if !h.exists("proc/thread-self/net/ip_vs") {
 		return notFound, "no IPVS here: ip_vs is not loaded"
 	}
 	return "", ""
@@ -87,9 +87,9 @@ func needsIPVS(h *host, _ string) (string, string) {
 // behind the link does not tell which, both must be there.
 func needsRules(names string) gate {
 	return func(h *host, exe string) (because, detail string) {
-		tables, err := os.ReadFile(h.file("proc/net", names))
+		tables, err := os.ReadFile(h.net(names))
 		older, newer := len(bytes.TrimSpace(tables)) > 0, h.module("nf_tables")
-		base := filepath.Base(behind(exe))
+		base := filepath.Base(h.behind(exe))
 		switch {
 		case strings.Contains(base, "nft"):
 			if !newer {
@@ -115,19 +115,11 @@ func needsRules(names string) gate {
 // shows only its own rules, and both may be in force.
 func needsLegacyRules(names, usual string) gate {
 	return func(h *host, exe string) (because, detail string) {
-		if u := h.lookup(usual); u != "" && behind(u) == behind(exe) {
+		if u := h.lookup(usual); u != "" && h.behind(u) == h.behind(exe) {
 			return excluded, usual + " is the same program"
 		}
 		return needsRules(names)(h, exe)
 	}
-}
-
-// behind follows the links of a command to its program.
-func behind(exe string) string {
-	if real, err := filepath.EvalSymlinks(exe); err == nil {
-		return real
-	}
-	return exe
 }
 
 // needsNft: without nf_tables there are no rules to list.

@@ -16,7 +16,7 @@ import (
 )
 
 func TestManifest(t *testing.T) {
-	root := fakeRoot(t, host1("proc/net/tcp", "sl\n 0:\n", "proc/net/udp", ""))
+	root := fakeRoot(t, host1("proc/thread-self/net/tcp", "sl\n 0:\n", "proc/thread-self/net/udp", ""))
 	tools := fakeTools(t, map[string]string{
 		"ip":    `[ "$1" = -V ] && { echo "ip utility, 6.1"; echo more; exit 3; }; echo "$*"`,
 		"uname": `echo Linux`,
@@ -28,8 +28,8 @@ func TestManifest(t *testing.T) {
 	uname.scope = onHost
 	before := time.Now()
 	g := record(t, Options{Root: root, Path: tools, Privileged: true, Note: "ticket", Collector: bundle.Collector{Version: "9"}, table: []item{
-		{name: "proc-net-tcp", file: "net/tcp", deadline: time.Second, limit: 100},
-		{name: "proc-net-udp", file: "net/udp", deadline: time.Second, limit: 100},
+		{name: "proc-net-tcp", file: "thread-self/net/tcp", deadline: time.Second, limit: 100},
+		{name: "proc-net-udp", file: "thread-self/net/udp", deadline: time.Second, limit: 100},
 		ip, uname, command("half"),
 	}})
 	m := g.Manifest
@@ -60,31 +60,25 @@ func TestManifest(t *testing.T) {
 }
 
 func TestMissing(t *testing.T) {
-	root := fakeRoot(t, host1("proc/net/tcp", strings.Repeat("0123456789\n", 20)))
+	root := fakeRoot(t, host1("proc/thread-self/net/tcp", strings.Repeat("0123456789\n", 20)))
 	tools := fakeTools(t, map[string]string{
 		"denied": `echo "you must be root" >&2; exit 4`, "slow": `echo one; echo two; printf half; exec /bin/sleep 30`,
 		"mute": `exec /bin/sleep 30`, "large": `while :; do echo 0123456789; done`, "broken": `exit 1`,
 		"gated": `echo never`, "worker": `echo "This node is not a swarm manager" >&2; exit 1`, "longline": `while :; do printf 0123456789; done`,
-		"names": `case $1 in ls) echo a1; echo b2;; lsnone) ;; lsbad) echo --all;; lsfail) echo no >&2; exit 1;; *) echo "$*";; esac`,
 		"noisy": `echo fine; echo "some are hidden" >&2`,
 	})
 	short := func(name string) item { i := command(name); i.deadline = 800 * time.Millisecond; return i }
 	small := func(name string) item { i := command(name); i.limit = 100; return i }
 	gated, worker := command("gated"), command("worker")
-	gated.gate, worker.absent = needs("tcp_diag", "ask elsewhere"), noSwarm
-	each := func(name, list string) item {
-		i := command("names", "inspect")
-		i.name, i.each = name, []string{list}
-		return i
-	}
+	gated.gate, worker.absent = needs("tcp_diag", "ask elsewhere"), []string{"not a Swarm manager"}
 	g := record(t, Options{Root: root, Path: tools, Privileged: true, table: []item{
 		command("absent"), command("denied"), short("slow"), short("mute"), small("large"), small("longline"), command("broken"), gated, worker,
-		{name: "tcp", file: "net/tcp", deadline: time.Second, limit: 100}, {name: "ip_vs", file: "net/ip_vs", deadline: time.Second, limit: 100},
-		each("some", "ls"), each("none", "lsnone"), each("bad", "lsbad"), each("fail", "lsfail"), command("noisy"),
+		{name: "tcp", file: "thread-self/net/tcp", deadline: time.Second, limit: 100}, {name: "ip_vs", file: "thread-self/net/ip_vs", deadline: time.Second, limit: 100},
+		command("noisy"),
 	}})
 	for what, want := range map[string]string{
 		"absent": notFound, "denied": permission, "slow": timedOut, "mute": timedOut, "large": tooLarge, "longline": tooLarge, "broken": failed, "gated": excluded,
-		"worker": notFound, "tcp": tooLarge, "ip_vs": notFound, "some": "", "none": notFound, "bad": failed, "fail": failed, "noisy": "",
+		"worker": notFound, "tcp": tooLarge, "ip_vs": notFound, "noisy": "",
 	} {
 		if m := g.missing(what); m.Because != want || want != "" && m.Detail == "" {
 			t.Errorf("%s: %+v, want %q", what, m, want)
@@ -95,10 +89,7 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%s: %+v %q", path, a, g.files[path])
 		}
 	}
-	if g.files["node-1/some.txt"] != "inspect a1 b2\n" || !slices.Equal(g.artifact(t, "node-1/some.txt").Command, []string{"names", "inspect", "a1", "b2"}) {
-		t.Errorf("%q", g.files["node-1/some.txt"])
-	}
-	if len(g.files) != 5 {
+	if len(g.files) != 4 {
 		t.Errorf("files %v", g.files)
 	}
 	if !slices.Equal(g.Warnings, []string{"noisy: recorded, and it said: some are hidden"}) {
@@ -122,18 +113,73 @@ func TestNotRoot(t *testing.T) {
 	}
 }
 
-// TestOtherNamespace: what is true in another namespace must not be filed as
-// the host's own.
-func TestOtherNamespace(t *testing.T) {
-	root := fakeRoot(t, host1("proc/net/tcp", "sl\n", "proc/self/ns/net", "-> net:[77]"))
+// TestNamespaces: what is true in another namespace must not be filed as the
+// host's own, and what is missing is told once, with the namespaces.
+func TestNamespaces(t *testing.T) {
 	uname := command("uname")
 	uname.scope = onHost
-	g := record(t, Options{Root: root, Path: fakeTools(t, map[string]string{"uname": "echo Linux"}), table: []item{
-		{name: "proc-net-tcp", file: "net/tcp", deadline: time.Second, limit: 100}, uname}})
-	if a := g.artifact(t, "node-1/netns/77/proc-net-tcp.txt"); a.NetNS != "77" || len(g.Manifest.Hosts[0].Namespaces[0].Owners) != 0 {
-		t.Errorf("%+v %+v", a, g.Manifest.Hosts)
+	bad := command("bad")
+	spaces := append(self(), &space{id: "77", dir: "node-1/netns/77", owners: []bundle.Owner{{Kind: "pod", Namespace: "shop", Name: "web-0", Container: "app", PID: 7}}},
+		&space{id: "78", dir: "node-1/netns/78"})
+	o := Options{Root: fakeRoot(t, host1("proc/thread-self/net/tcp", "sl\n")), Privileged: true, spaces: spaces,
+		Path: fakeTools(t, map[string]string{"uname": "echo Linux", "bad": "exit 1"}), table: []item{
+			{name: "proc-net-tcp", file: "thread-self/net/tcp", deadline: time.Second, limit: 100}, uname, bad, command("absent")}}
+	g := record(t, o)
+	if g.artifact(t, "node-1/proc-net-tcp.txt").NetNS != "4026531840" || g.artifact(t, "node-1/netns/77/proc-net-tcp.txt").NetNS != "77" || g.artifact(t, "node-1/uname.txt").NetNS != "" {
+		t.Errorf("%+v", g.Manifest.Artifacts)
 	}
-	g.artifact(t, "node-1/uname.txt")
+	if len(g.files) != 4 || len(g.Manifest.Missing) != 2 || g.Namespaces != 3 || fmt.Sprint(g.Manifest.Hosts[0].Namespaces[1].Owners) != fmt.Sprint(spaces[1].owners) {
+		t.Errorf("%+v", g.Manifest)
+	}
+	for pattern, want := range map[string]int{"77": 2, "shop/*": 2, "web-0": 2, "pod/web-0": 2, "7*": 3, "node-1": 2, "web": 1} {
+		o.Namespaces = []string{pattern}
+		for _, s := range spaces {
+			s.had = nil
+		}
+		if g := record(t, o); len(g.files) != want || (g.missing("network namespace "+pattern).Because == notFound) != (want == 1) {
+			t.Errorf("%s: %v, missing %+v", pattern, g.files, g.Manifest.Missing)
+		}
+	}
+}
+
+// TestUnless: the second way to the same table is for when the first fails.
+func TestUnless(t *testing.T) {
+	gated := command("gated")
+	gated.gate = needs("tcp_diag", "other has the same")
+	file := func(unless string) item {
+		return item{name: "other", file: "thread-self/net/tcp", unless: unless, deadline: time.Second, limit: 100}
+	}
+	tools := fakeTools(t, map[string]string{"good": "echo x", "bad": "echo part; exit 1", "gated": "echo never"})
+	for _, c := range []struct {
+		first       item
+		there       bool
+		other, lost bool
+	}{
+		{command("good"), true, false, false}, {command("bad"), true, true, true}, {command("absent"), true, true, false},
+		{gated, true, true, false}, {gated, false, false, true}, {command("absent"), false, false, false},
+	} {
+		root := host1()
+		if c.there {
+			root = host1("proc/thread-self/net/tcp", "sl\n")
+		}
+		g := record(t, Options{Root: fakeRoot(t, root), Path: tools, Privileged: true, table: []item{c.first, file(c.first.name)}})
+		if _, other := g.files["node-1/other.txt"]; other != c.other || g.Partly() != c.lost {
+			t.Errorf("%s, there %v: other %v, partly %v; missing %+v", c.first.name, c.there, other, g.Partly(), g.Manifest.Missing)
+		}
+	}
+}
+
+// TestSizeOfAll: a full bundle ends at a line, and says what it left out.
+func TestSizeOfAll(t *testing.T) {
+	tools := fakeTools(t, map[string]string{"a": "echo 12345; echo 12345", "b": "echo 12345; echo 12345", "c": "echo 1"})
+	g := record(t, Options{Root: fakeRoot(t, host1()), Path: tools, Privileged: true, Size: 18, table: []item{command("a"), command("b"), command("c")}})
+	if g.files["node-1/b.txt"] != "12345\n" || !g.artifact(t, "node-1/b.txt").Truncated || g.missing("b").Because != tooLarge || g.missing("a").Because != "" {
+		t.Errorf("%v %+v", g.files, g.Manifest.Missing)
+	}
+	g = record(t, Options{Root: fakeRoot(t, host1()), Path: tools, Privileged: true, Size: 12, table: []item{command("a"), command("b")}})
+	if m := g.missing("b"); m.Because != tooLarge || !strings.HasPrefix(m.Detail, "not begun") || len(g.files) != 1 {
+		t.Errorf("%+v", m)
+	}
 }
 
 func TestTimeoutOfAll(t *testing.T) {
@@ -150,7 +196,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	dir := t.TempDir()
-	_, err := Record(ctx, filepath.Join(dir, "b.tar.gz"), nil, Options{Root: fakeRoot(t, host1()), Path: fakeTools(t, map[string]string{"slow": "exec /bin/sleep 30"}), table: []item{command("slow")}})
+	_, err := Record(ctx, filepath.Join(dir, "b.tar.gz"), nil, Options{Root: fakeRoot(t, host1()), spaces: self(), Path: fakeTools(t, map[string]string{"slow": "exec /bin/sleep 30"}), table: []item{command("slow")}})
 	if left, _ := os.ReadDir(dir); err == nil || len(left) != 0 {
 		t.Errorf("error %v, left %v", err, left)
 	}
@@ -158,8 +204,8 @@ func TestInterrupted(t *testing.T) {
 
 func TestStdout(t *testing.T) {
 	var out bytes.Buffer
-	res, err := Record(context.Background(), "-", &out, Options{Root: fakeRoot(t, host1("proc/net/tcp", "sl\n")),
-		table: []item{{name: "proc-net-tcp", file: "net/tcp", deadline: time.Second, limit: 100}}})
+	res, err := Record(context.Background(), "-", &out, Options{Root: fakeRoot(t, host1("proc/thread-self/net/tcp", "sl\n")), spaces: self(),
+		table: []item{{name: "proc-net-tcp", file: "thread-self/net/tcp", deadline: time.Second, limit: 100}}})
 	must(t, err)
 	if g := readBack(t, &out, res); g.files["node-1/proc-net-tcp.txt"] != "sl\n" {
 		t.Errorf("%v", g.files)
@@ -170,7 +216,7 @@ func TestProgress(t *testing.T) {
 	var said []string
 	record(t, Options{Root: fakeRoot(t, host1()), table: []item{command("a"), command("b")},
 		Progress: func(done, of int, name string) { said = append(said, fmt.Sprintf("%d/%d %s", done, of, name)) }})
-	if !slices.Equal(said, []string{"0/2 a", "1/2 b"}) {
+	if !slices.Equal(said, []string{"0/2 a of node-1", "1/2 b of node-1"}) {
 		t.Errorf("%q", said)
 	}
 }

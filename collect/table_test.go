@@ -1,67 +1,39 @@
 package collect
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"text/template"
 )
 
 func TestTable(t *testing.T) {
 	seen := map[string]bool{}
-	for _, it := range table {
+	for i, it := range table {
 		if seen[it.name] || folder(it.name) != it.name {
 			t.Errorf("%s: not a name of its own", it.name)
 		}
 		seen[it.name] = true
-		if !strings.HasSuffix(it.why, ".") || it.deadline <= 0 || it.limit <= 0 || (it.file == "") == (len(it.tools) == 0) {
+		ways := 0
+		for _, way := range []bool{it.file != "", it.kernel != nil, it.many != nil, it.tools != nil} {
+			if way {
+				ways++
+			}
+		}
+		if !strings.HasSuffix(it.why, ".") || it.deadline <= 0 || it.limit <= 0 || ways != 1 || it.file == "" && it.args == nil || (it.row == 0) != (it.count == nil) {
 			t.Errorf("%s: %+v", it.name, it)
 		}
-		for _, may := range []string{"conntrack", "ipvsadm", "iptables-save", "ip6tables-save", "nft", "ss", "docker", "crictl", "cilium"} {
-			if slices.Contains(it.tools, may) && it.gate == nil {
-				t.Errorf("%s: may load a module or start a daemon, and has no gate", it.name)
-			}
+		if it.unless != "" && !seen[it.unless] {
+			t.Errorf("%s: stands before %s, which it is for want of", it.name, it.unless)
 		}
-	}
-}
-
-// TestDockerInspect renders the template as docker does when it has no typed
-// field of a name: over the JSON of its daemon.
-func TestDockerInspect(t *testing.T) {
-	tm := template.Must(template.New("").Funcs(template.FuncMap{"json": func(v any) (string, error) {
-		b, err := json.Marshal(v)
-		return string(b), err
-	}}).Parse(dockerInspect))
-	for labels, want := range map[string]int{
-		`null`: 0, `{"password": "hunter2"}`: 0, `{"com.docker.swarm.service.name": "web"}`: 1,
-		`{"a": "hunter2", "com.docker.swarm.node.id": "n", "com.docker.swarm.service.name": "web", "com.docker.swarmy": "hunter2"}`: 2,
-	} {
-		var in any
-		must(t, json.Unmarshal([]byte(`{"Id": "1a", "Name": "/w\"eb", "Path": "hunter2", "Args": ["hunter2"],
-			"State": {"Status": "running", "Running": true, "Pid": 7, "StartedAt": "x", "Error": "hunter2", "Health": {"Log": [{"Output": "hunter2"}]}},
-			"HostConfig": {"NetworkMode": "host", "Binds": ["hunter2"]},
-			"Config": {"Env": ["SECRET=hunter2"], "Cmd": ["hunter2"], "Labels": `+labels+`},
-			"NetworkSettings": {"SandboxKey": "/k", "Networks": {"n": {"IPAddress": "10.0.0.1"}}}}`), &in))
-		var out bytes.Buffer
-		must(t, tm.Execute(&out, in))
-		var c struct {
-			Id, Name        string
-			State           struct{ Pid int }
-			HostConfig      struct{ NetworkMode string }
-			Config          struct{ Labels map[string]string }
-			NetworkSettings struct {
-				Networks map[string]struct{ IPAddress string }
-			}
+		if i > 0 && it.when < table[i-1].when {
+			t.Errorf("%s: its phase was over", it.name)
 		}
-		if err := json.Unmarshal(out.Bytes(), &c); err != nil || strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "\n") {
-			t.Errorf("%v: %s", err, out.String())
-		}
-		if c.Id != "1a" || c.Name != `/w"eb` || c.State.Pid != 7 || c.HostConfig.NetworkMode != "host" || len(c.Config.Labels) != want || c.NetworkSettings.Networks["n"].IPAddress != "10.0.0.1" {
-			t.Errorf("%+v", c)
+		safe := it.file != "" || it.args[0] == "ip"
+		if !safe && it.gate == nil {
+			t.Errorf("%s: may load a module or start a daemon, and has no gate", it.name)
 		}
 	}
 }
@@ -74,7 +46,7 @@ func TestGates(t *testing.T) {
 	}
 	nft, legacy, wrapper := filepath.Join(bin, "xtables-nft-multi"), filepath.Join(bin, "xtables-legacy-multi"), filepath.Join(bin, "wrapper")
 	must(t, os.Symlink("xtables-legacy-multi", filepath.Join(bin, "iptables-save")))
-	rules, both := needsRules("ip_tables_names"), []string{"proc/net/ip_tables_names", "nat\n", "proc/modules", "nf_tables 1\nnft_compat 1\n"}
+	rules, both := needsRules("ip_tables_names"), []string{"proc/thread-self/net/ip_tables_names", "nat\n", "proc/modules", "nf_tables 1\nnft_compat 1\n"}
 	for _, c := range []struct {
 		name string
 		gate gate
@@ -90,16 +62,16 @@ func TestGates(t *testing.T) {
 		{"modules disabled", needs("tcp_diag", ""), "ss", []string{"proc/sys/kernel/modules_disabled", "1\n"}, ""},
 		{"no conntrack", needsConntrack, "conntrack", nil, notFound},
 		{"conntrack without netlink", needsConntrack, "conntrack", []string{"proc/sys/net/netfilter/nf_conntrack_count", "1"}, excluded},
-		{"conntrack", needsConntrack, "conntrack", []string{"proc/net/nf_conntrack", "", "proc/modules", "nf_conntrack_netlink 1\n"}, ""},
+		{"conntrack", needsConntrack, "conntrack", []string{"proc/thread-self/net/nf_conntrack", "", "proc/modules", "nf_conntrack_netlink 1\n"}, ""},
 		{"no IPVS", needsIPVS, "ipvsadm", nil, notFound},
-		{"IPVS", needsIPVS, "ipvsadm", []string{"proc/net/ip_vs", ""}, ""},
+		{"IPVS", needsIPVS, "ipvsadm", []string{"proc/thread-self/net/ip_vs", ""}, ""},
 		{"nft", needsNft, "nft", []string{"proc/modules", "nf_tables 1\n"}, ""},
 		{"no nft", needsNft, "nft", nil, notFound},
-		{"newer iptables, no nf_tables", rules, nft, []string{"proc/net/ip_tables_names", "nat\n"}, notFound},
+		{"newer iptables, no nf_tables", rules, nft, []string{"proc/thread-self/net/ip_tables_names", "nat\n"}, notFound},
 		{"newer iptables, no compat", rules, nft, []string{"proc/modules", "nf_tables 1\n"}, excluded},
 		{"newer iptables", rules, nft, both[2:], ""},
 		{"older iptables, no file", rules, legacy, both[2:], notFound},
-		{"older iptables, no table", rules, legacy, []string{"proc/net/ip_tables_names", ""}, notFound},
+		{"older iptables, no table", rules, legacy, []string{"proc/thread-self/net/ip_tables_names", ""}, notFound},
 		{"older iptables", rules, legacy, both[:2], ""},
 		{"unknown iptables, nothing", rules, wrapper, nil, notFound},
 		{"unknown iptables, one", rules, wrapper, both[:2], excluded},
@@ -137,7 +109,7 @@ func TestModules(t *testing.T) {
 // TestLoadedWhileRecording: what no gate foresaw is at least said.
 func TestLoadedWhileRecording(t *testing.T) {
 	root := fakeRoot(t, host1("proc/modules", "a 1\n"))
-	g := record(t, Options{Root: root, Privileged: true, Path: fakeTools(t, map[string]string{"loads": "echo 'b 1' >>" + root + "/proc/modules"}), table: []item{command("loads")}})
+	g := record(t, Options{Root: root, Privileged: true, Path: fakeTools(t, map[string]string{"loads": "echo 'b 1' >>" + root + "/proc/modules"}), spaces: self(), table: []item{command("loads")}})
 	if len(g.Warnings) != 1 || !strings.HasSuffix(g.Warnings[0], ": b") {
 		t.Errorf("%q", g.Warnings)
 	}
@@ -145,17 +117,17 @@ func TestLoadedWhileRecording(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
-	tools := fakeTools(t, map[string]string{"ip": "touch " + ran, "docker": "touch " + ran})
-	host, steps := Plan(Options{Root: fakeRoot(t, host1("proc/net/tcp", "sl\n")), Path: tools})
-	if host != "node-1" || len(steps) != len(table) {
-		t.Fatalf("%s, %d steps", host, len(steps))
+	tools := fakeTools(t, map[string]string{"iptables-save": "touch " + ran, "crictl": "touch " + ran})
+	p := MakePlan(context.Background(), Options{Root: fakeRoot(t, host1("proc/thread-self/net/tcp", "sl\n")), Path: tools, spaces: self()}, true)
+	if p.Host != "node-1" || len(p.Steps) != len(table) || !slices.Equal(p.Namespaces, []string{"4026531840 node-1"}) {
+		t.Fatalf("%+v", p)
 	}
-	for i, s := range steps {
-		if s.Name != "node-1/"+table[i].name+".txt" || s.How == "" || s.Why != table[i].why || s.Deadline == 0 || s.Limit == 0 {
+	for i, s := range p.Steps {
+		if s.Name != table[i].name || s.How == "" || s.Why != table[i].why || s.Deadline == 0 || s.Limit == 0 {
 			t.Errorf("%+v", s)
 		}
-		there := strings.HasPrefix(s.Name, "node-1/ip-") || s.Name == "node-1/proc-net-tcp.txt"
-		if (s.Because == "") != there {
+		there := strings.HasPrefix(s.Name, "ip-") || strings.HasPrefix(s.Name, "proc-net-tcp") && !strings.Contains(s.Name, "6")
+		if (s.Because == "") != there || s.Rows >= 0 {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -335,34 +335,50 @@ func (f *filler) place(artifacts []*record.Artifact, wrapper string, m *bundle.M
 	}
 }
 
-// scopeOfManifest tells the scope of an artifact from its manifest: its
-// network namespace is the pod's or container's that owns it alone.
+// scopeOfManifest tells the scope of an artifact from its manifest. A network
+// namespace is the host's when the host owns it, whoever else lives there; else
+// the pod's or container's that owns it alone; else it has a name of its own.
 func scopeOfManifest(a *bundle.Artifact, n *bundle.Namespace) record.Scope {
-	s := record.Scope{Host: a.Host, Kind: record.ScopeHost}
 	if a.NetNS == "" {
+		return record.Scope{Host: a.Host, Kind: record.ScopeHost}
+	}
+	s := record.Scope{Host: a.Host, Kind: record.ScopeNetns, Name: string(a.NetNS)}
+	if n == nil {
 		return s
 	}
-	s.Kind, s.Name = record.ScopeNetns, string(a.NetNS)
-	if n == nil || len(n.Owners) == 0 {
-		return s
-	}
-	first := n.Owners[0]
-	for _, o := range n.Owners {
-		if o.Kind != first.Kind || o.Namespace != first.Namespace || o.Name != first.Name {
+	for _, kind := range []string{"host", "node", "pod", "container", "netns"} {
+		owner, several := ownerOf(n, kind)
+		switch {
+		case owner == nil:
+			continue
+		case kind == "host", kind == "node":
+			return record.Scope{Host: a.Host, Kind: record.ScopeHost}
+		case several:
 			return s
+		case kind == "pod" && owner.Namespace != "":
+			return record.Scope{Host: a.Host, Kind: record.ScopePod, Namespace: owner.Namespace, Name: owner.Name}
+		case kind == "container":
+			return record.Scope{Host: a.Host, Kind: record.ScopeContainer, Name: owner.Name}
+		case kind == "netns":
+			s.Name = owner.Name
 		}
 	}
-	switch first.Kind {
-	case "pod":
-		return record.Scope{Host: a.Host, Kind: record.ScopePod, Namespace: first.Namespace, Name: first.Name}
-	case "container":
-		return record.Scope{Host: a.Host, Kind: record.ScopeContainer, Name: first.Name}
-	case "host", "node":
-		return record.Scope{Host: a.Host, Kind: record.ScopeHost}
-	case "netns":
-		s.Name = first.Name
-	}
 	return s
+}
+
+// ownerOf gives the first owner of a kind, and whether there is another one.
+func ownerOf(n *bundle.Namespace, kind string) (first *bundle.Owner, several bool) {
+	for i := range n.Owners {
+		o := &n.Owners[i]
+		switch {
+		case o.Kind != kind:
+		case first == nil:
+			first = o
+		case o.Namespace != first.Namespace || o.Name != first.Name:
+			several = true
+		}
+	}
+	return first, several
 }
 
 // scopes puts together what the place of an artifact and its own text say.

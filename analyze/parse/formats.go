@@ -68,6 +68,7 @@ var formats = []Format{
 	ifconfigFormat,
 	ipNeighFormat,
 	ipRouteFormat,
+	ipRuleFormat,
 	ipNetnsFormat,
 	lsnsFormat,
 	hostFormat,

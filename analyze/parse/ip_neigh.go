@@ -23,6 +23,15 @@ func ipNeighState(word []byte) bool {
 	return false
 }
 
+// ipNeighFlag tells a flag, in which the line of a neighbour without a state ends.
+func ipNeighFlag(word string) bool {
+	switch word {
+	case "router", "proxy", "managed", "extern_learn", "offload":
+		return true
+	}
+	return false
+}
+
 func ipNeighHead(line []byte) bool {
 	if len(line) < 10 || (line[0] < '0' || line[0] > '9') && (line[0] < 'a' || line[0] > 'f') {
 		return false
@@ -49,9 +58,12 @@ func ipNeighOpen(out *Out) (func([]byte), func()) {
 		if len(words) == 0 {
 			return
 		}
+		if n := len(words); n > 3 && words[n-2] == "proto" {
+			words = words[:n-2]
+		}
 		_, ok := address([]byte(words[0]))
 		last := words[len(words)-1]
-		if !ok || len(words) < 2 || !ipNeighState([]byte(last)) && last != "proxy" {
+		if !ok || len(words) < 2 || !ipNeighState([]byte(last)) && !ipNeighFlag(last) {
 			out.Problem("expected an address, a device and a state")
 			return
 		}

@@ -27,6 +27,15 @@ func ipIsRouteType(word []byte) bool {
 	return false
 }
 
+// ipLeadsNowhere tells the types of which a destination is all there is to say.
+func ipLeadsNowhere(word []byte) bool {
+	switch string(word) {
+	case "unreachable", "blackhole", "prohibit", "throw":
+		return true
+	}
+	return false
+}
+
 // ipIsRouteKey tells a word that may follow the destination of a route.
 func ipIsRouteKey(word []byte) bool {
 	switch string(word) {
@@ -44,7 +53,7 @@ func ipRouteHead(line []byte) bool {
 	if ipIsRouteType(first) {
 		rest := line[bytes.IndexByte(line, ' ')+1:]
 		_, key := ipWords(bytes.TrimLeft(rest, " "))
-		return (string(second) == "default" || ipIsDestination(second)) && ipIsRouteKey(key)
+		return (string(second) == "default" || ipIsDestination(second)) && (ipIsRouteKey(key) || len(key) == 0 && ipLeadsNowhere(first))
 	}
 	if !ipIsRouteKey(second) {
 		return false
@@ -86,12 +95,33 @@ func ipRouteOpen(out *Out) (func([]byte), func()) {
 		case "nexthop": // a line of a multipath route
 			words = append([]string{"default"}, words[1:]...)
 		}
+		if ipIsBare(words, b) {
+			out.Understood()
+			return
+		}
 		if why := ipRoute(words); why != "" {
 			out.Problem(why)
 			return
 		}
 		out.Understood()
 	}, nil
+}
+
+// ipIsBare tells a route that is a destination alone: one that leads nowhere,
+// or one whose next hops have lines of their own, where the blank that ip puts
+// after it shows that nothing was cut.
+func ipIsBare(words []string, line []byte) bool {
+	last := []byte(words[len(words)-1])
+	if string(last) != "default" && !ipIsDestination(last) {
+		return false
+	}
+	switch len(words) {
+	case 1:
+		return line[len(line)-1] == ' '
+	case 2:
+		return ipLeadsNowhere([]byte(words[0]))
+	}
+	return false
 }
 
 // ipRoute checks one route.

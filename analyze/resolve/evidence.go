@@ -159,8 +159,23 @@ func (w *world) party(a netip.AddrPort, host string) Party {
 		if o.kind == "balancer" {
 			p.Host = o.host
 		}
+	} else if o == nil && len(w.owners[a.Addr()]) == 0 {
+		p.Host = w.hostHolding(a.Addr(), host)
 	}
 	return p
+}
+
+// hostHolding is the host of the one namespace that holds an address, though
+// nothing tells whose namespace it is; first the host itself is looked through.
+func (w *world) hostHolding(a netip.Addr, host string) string {
+	list := w.holders(a, host)
+	if len(list) == 0 {
+		list = w.holders(a, "")
+	}
+	if len(list) != 1 || a.IsLoopback() {
+		return ""
+	}
+	return list[0].host
 }
 
 // partyIn names an address by the namespace in which its own socket was seen.
@@ -184,6 +199,10 @@ func (w *world) partyIn(a netip.AddrPort, p *place) Party {
 	case record.ScopeHost:
 		if p.host != "" && (named.Name == "" || named.Kind == "node") {
 			named.Kind, named.Name, named.Host = "node", p.host, p.host
+		}
+	default:
+		if named.Name == "" {
+			named.Host = p.host
 		}
 	}
 	return named

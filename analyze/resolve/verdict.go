@@ -145,6 +145,34 @@ func (r *resolver) judge(c *conn, last step) {
 	default:
 		c.verdict, c.reason = Observed, names
 	}
+	if p := r.unserved(c); p != nil {
+		if c.verdict == Proven {
+			c.verdict = Observed
+		}
+		c.reason += "; " + nameOf(p) + " lists no socket there, so it may be gone, and the entry be left over"
+	}
+}
+
+// unserved is the namespace that holds the end of a UDP path, when its recorded
+// sockets have none that takes what is sent there: tables keep entries, and
+// renew them with each datagram, also when nobody answers any more.
+func (r *resolver) unserved(c *conn) *place {
+	if c.protocol != record.UDP || len(c.servers) > 0 {
+		return nil
+	}
+	list := r.holders(c.final.Destination.Addr(), hostOf(c.place))
+	if len(list) == 0 {
+		list = r.holders(c.final.Destination.Addr(), "")
+	}
+	if len(list) != 1 || list[0].listens(record.UDP, c.final.Destination) {
+		return nil
+	}
+	for _, format := range []string{"netstat", "ss", "proc-net-tcp"} {
+		if list[0].formats[format] {
+			return list[0]
+		}
+	}
+	return nil
 }
 
 // viaWord is how a reason calls a table.

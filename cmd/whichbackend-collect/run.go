@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,10 +40,14 @@ type usageError struct{ error }
 
 // app holds the flags.
 type app struct {
-	stdout, stderr io.Writer
-	out, note      string
-	timeout        time.Duration
-	dryRun         bool
+	stdout, stderr   io.Writer
+	out, note        string
+	hostRoot         string
+	timeout          time.Duration
+	size             sizeFlag
+	netns            []string
+	dryRun, estimate bool
+	version          bool // cobra's own would link text/template, and with it much that nobody calls
 }
 
 // run is the whole program but for the process around it. It reads no input.
@@ -76,13 +81,16 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "whichbackend-collect -o FILE",
 		Short: "Record what this host knows of its connections",
-		Long: `whichbackend-collect records sockets, tracked connections, IPVS, packet filter
-rules, addresses and containers of this host, in the network namespace that it
-runs in, into one archive: a bundle, for whichbackend to answer from.
+		Long: `whichbackend-collect records what this host knows of its connections, in every
+network namespace: sockets, tracked connections, IPVS, packet filter rules,
+addresses, proxies, and the pods and containers that own them. It goes into one
+archive, a bundle, for whichbackend to answer from.
 
-It changes nothing on the host, loads no kernel module and records no
-environment and no command line of a process. Without root it records what
-this user may see, and the bundle says what that left out.
+It asks the kernel itself and needs no tool on the host, but for the rules of
+the packet filter (iptables-save, nft). It changes nothing on the host, loads no
+kernel module and records no environment and no command line of a process.
+Without root it records what this user may see, and the bundle says what that
+left out.
 
 Exit status: 0 all recorded; 6 partly: something that is here could not be
 recorded (permission, timeout, failed, too large); 1 error, and no bundle;
@@ -90,7 +98,6 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 		Example: `  whichbackend-collect -o bundle.tar.gz --note "ticket 4711"
   whichbackend-collect -o - | ssh laptop 'cat > bundle.tar.gz'
   whichbackend-collect --dry-run`,
-		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -101,31 +108,43 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
 	}
-	root.SetVersionTemplate("whichbackend-collect {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.Flags()
 	f.SortFlags = false
 	f.StringVarP(&a.out, "output", "o", "", "the bundle to write, as bundle.tar.gz; - for standard output")
 	f.StringVar(&a.note, "note", "", "a text for the bundle, as \"ticket 4711\"")
 	f.DurationVar(&a.timeout, "timeout", time.Minute, "the time for all; what is not recorded then is noted as missing")
+	f.Var(&a.size, "max-size", "the most to record, before compression, as 500M or 2G; the rest is noted as missing")
+	f.StringArrayVar(&a.netns, "netns", nil, "record only this network namespace: an inode, or a name of its owner as shop/web-0, with * as a wildcard; repeatable")
+	f.StringVar(&a.hostRoot, "host-root", "", "the folder where a container has its host's root folder mounted; files and commands are then the host's")
 	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
+	f.BoolVar(&a.version, "version", false, "tell the version")
+	f.BoolVar(&a.estimate, "estimate", false, "count the rows of the large tables and estimate their size, and record nothing")
 	return root
 }
 
 func (a *app) run(ctx context.Context) error {
 	o := collect.Options{
 		Path: searchPath(os.Getenv("PATH")), Privileged: os.Geteuid() == 0,
-		Timeout: a.timeout, Note: a.note,
+		Timeout: a.timeout, Size: int64(a.size), Note: a.note, Namespaces: a.netns,
 		Collector: bundle.Collector{Version: version, Commit: commit()},
+	}
+	if a.hostRoot != "" && filepath.Clean(a.hostRoot) != "/" {
+		o.Root, o.Chroot = filepath.Clean(a.hostRoot), true
 	}
 	file, _ := a.stdout.(*os.File)
 	switch {
+	case a.version:
+		_, err := fmt.Fprintln(a.stdout, "whichbackend-collect "+version)
+		return err
 	case a.timeout <= 0:
 		return usageError{fmt.Errorf("--timeout %v: is no time to record in; give more, as 60s", a.timeout)}
 	case len(a.note) > 4096:
 		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
-	case a.dryRun:
-		return a.plan(o)
+	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
+		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
+	case a.dryRun, a.estimate:
+		return a.plan(ctx, o)
 	case a.out == "":
 		return usageError{errors.New("no bundle is named; use -o bundle.tar.gz, or -o - for standard output")}
 	case a.out == "-" && terminal(file):
@@ -175,25 +194,101 @@ func (a *app) report(r *collect.Result) {
 	if name == "-" {
 		name = "standard output"
 	}
-	fmt.Fprintf(a.stderr, "%s: %d artifacts of %s; %d more that this host does not have\n",
-		name, len(r.Manifest.Artifacts), r.Manifest.Hosts[0].Name, absent)
+	fmt.Fprintf(a.stderr, "%s: %d artifacts of %s, from %s; %d more that this host does not have\n",
+		name, len(r.Manifest.Artifacts), r.Manifest.Hosts[0].Name, counted(r.Namespaces, "network namespace"), absent)
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // plan is the dry run.
-func (a *app) plan(o collect.Options) error {
-	host, steps := collect.Plan(o)
+func (a *app) plan(ctx context.Context, o collect.Options) error {
+	p := collect.MakePlan(ctx, o, a.estimate)
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "A run on %s would record:\n", host)
-	for _, s := range steps {
-		fmt.Fprintf(t, "\n%s\n  what\t%s\n  why\t%s\n  at most\t%v, %d MiB\n", s.Name, s.How, s.Why, s.Deadline, s.Limit>>20)
+	fmt.Fprintf(t, "A run on %s would record %s:\n", p.Host, counted(len(p.Namespaces), "network namespace"))
+	const most = 40
+	for _, n := range p.Namespaces[:min(len(p.Namespaces), most)] {
+		fmt.Fprintf(t, "  %s\n", n)
+	}
+	if more := len(p.Namespaces) - most; more > 0 {
+		fmt.Fprintf(t, "  and %d more\n", more)
+	}
+	if a.estimate {
+		a.estimated(t, p)
+		return t.Flush()
+	}
+	for _, s := range p.Steps {
+		where := "on the host"
+		if s.Each {
+			where = "in each network namespace"
+		}
+		fmt.Fprintf(t, "\n%s\n  what\t%s, %s\n  why\t%s\n  at most\t%v, %d MiB\n", s.Name, s.How, where, s.Why, s.Deadline, s.Limit>>20)
 		if s.Because != "" {
 			fmt.Fprintf(t, "  not now\t%s: %s\n", s.Because, s.Detail)
 		}
 	}
 	if !o.Privileged {
-		fmt.Fprintln(t, "\nNot root: sockets of other users come without their process, and what only root\nmay read is left out. Run as root to have all.")
+		fmt.Fprintln(t, "\nNot root: only this network namespace, sockets of other users without their\nprocess, and nothing that only root may read. Run as root to have all.")
 	}
 	return t.Flush()
+}
+
+// estimated tells how large the bundle would be, as far as the kernel counts.
+func (a *app) estimated(t io.Writer, p *collect.Plan) {
+	fmt.Fprintln(t, "\nlisting\trows\tsize")
+	var all int64
+	for _, s := range p.Steps {
+		if s.Rows >= 0 {
+			fmt.Fprintf(t, "%s\t%d\t%s\n", s.Name, s.Rows, bytesOf(s.Size))
+			all += s.Size
+		}
+	}
+	fmt.Fprintf(t, "\t\t%s, some %s compressed\n", bytesOf(all), bytesOf(all/8))
+	fmt.Fprintln(t, "\nRules, addresses, proxies and logs come on top; they are not counted beforehand.")
+}
+
+// bytesOf writes a size as people read it.
+func bytesOf(n int64) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+// sizeFlag is a size in bytes, written as 500M or 2G.
+type sizeFlag int64
+
+func (s *sizeFlag) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d", int64(*s))
+}
+
+func (s *sizeFlag) Type() string { return "size" }
+
+// Set reads a number with an ending of K, M or G, each 1024 times the one before.
+func (s *sizeFlag) Set(text string) error {
+	number, shift := strings.TrimSuffix(strings.ToUpper(text), "B"), 0
+	number = strings.TrimSuffix(number, "I")
+	for ending, bits := range map[string]int{"K": 10, "M": 20, "G": 30} {
+		if n, ok := strings.CutSuffix(number, ending); ok {
+			number, shift = n, bits
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n <= 0 || n > 1<<62>>shift {
+		return errors.New("is no size; give one as 500M or 2G")
+	}
+	*s = sizeFlag(n << shift)
+	return nil
 }
 
 // searchPath adds where the tools of the superuser are, which the path of cron

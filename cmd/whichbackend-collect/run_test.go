@@ -58,15 +58,34 @@ func TestDryRun(t *testing.T) {
 	if code != 0 || stderr != "" {
 		t.Errorf("exit %d, %q", code, stderr)
 	}
-	_, steps := collect.Plan(collect.Options{})
-	for _, s := range steps {
+	for _, s := range plan().Steps {
 		if !strings.Contains(stdout, "\n"+s.Name+"\n  what") || !strings.Contains(stdout, s.Why+"\n") {
 			t.Errorf("%s is not listed", s.Name)
 		}
 	}
-	for _, always := range []string{"/proc/net/tcp\n", "conntrack -L -o extended,id\n", "ip route show table all\n", "network inspect -v $(docker "} {
+	for _, always := range []string{"/proc/thread-self/net/tcp, in each", "netlink, as conntrack -L -o extended,id prints it", "as ip route show table all prints it", "docker network inspect -v, on the host"} {
 		if !strings.Contains(stdout, always) {
 			t.Errorf("%q is not listed", always)
+		}
+	}
+}
+
+func plan() *collect.Plan {
+	return collect.MakePlan(context.Background(), collect.Options{}, false)
+}
+
+func TestEstimate(t *testing.T) {
+	code, stdout, stderr := do("--estimate")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "\nss-tanpie ") || !strings.Contains(stdout, "compressed\n") {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+func TestSizeFlag(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "10k": 10 << 10, "500M": 500 << 20, "2G": 2 << 30, "2GiB": 2 << 30, "3MB": 3 << 20, "0": 0, "-1": 0, "x": 0, "": 0, "9999999999G": 0} {
+		var s sizeFlag
+		if err := s.Set(text); (err == nil) != (want > 0) || int64(s) != want {
+			t.Errorf("%q: %d, %v", text, s, err)
 		}
 	}
 }
@@ -127,20 +146,19 @@ func TestThisHost(t *testing.T) {
 			t.Errorf("%s holds the environment", p)
 		}
 	}
-	found := slices.ContainsFunc(m.Artifacts, func(a bundle.Artifact) bool { return strings.HasSuffix(a.Path, "/proc-net-tcp.txt") && a.Size > 0 })
+	found := slices.ContainsFunc(m.Artifacts, func(a bundle.Artifact) bool { return strings.HasSuffix(a.Path, "/ss-tanpie.txt") && a.Size > 0 })
 	if !found {
 		t.Errorf("no sockets: %+v", m.Missing)
 	}
-	_, steps := collect.Plan(collect.Options{})
 	said := map[string]bool{}
 	for _, a := range m.Artifacts {
-		said[a.Path] = true
+		said[strings.TrimSuffix(filepath.Base(a.Path), ".txt")] = true
 	}
 	for _, x := range m.Missing {
 		said[x.What] = true
 	}
-	for _, s := range steps {
-		if what := strings.TrimSuffix(filepath.Base(s.Name), ".txt"); !said[s.Name] && !said[what] {
+	for _, s := range plan().Steps {
+		if !said[s.Name] && !strings.HasPrefix(s.Name, "proc-net-") {
 			t.Errorf("%s is neither recorded nor missing", s.Name)
 		}
 	}

@@ -40,20 +40,28 @@ type dump struct {
 	over    bool
 }
 
-// ask opens a netlink socket of a family (unix.NETLINK_...) in the calling
-// thread's network namespace and asks for a dump. The body is what follows the
-// header of the message, in the kernel's own byte order.
-func ask(family int, kind uint16, flags uint16, body []byte) (*dump, error) {
+// newDump opens a netlink socket of a family (unix.NETLINK_...) in the calling
+// thread's network namespace.
+func newDump(family int) (*dump, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 	if err != nil {
 		return nil, os.NewSyscallError("netlink", err)
 	}
-	d := &dump{fd: fd, buf: make([]byte, piece)}
-	err = os.NewSyscallError("netlink", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience}))
-	if err == nil {
-		err = d.again(kind, flags, body)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: patience}); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("netlink", err)
 	}
+	return &dump{fd: fd, buf: make([]byte, piece)}, nil
+}
+
+// ask opens a netlink socket and asks for a dump. The body is what follows the
+// header of the message, in the kernel's own byte order.
+func ask(family int, kind, flags uint16, body []byte) (*dump, error) {
+	d, err := newDump(family)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.again(kind, flags, body); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -133,6 +141,8 @@ func (d *dump) receive() error {
 			return fmt.Errorf("netlink: the kernel gave nothing for %d seconds", patience)
 		case err != nil:
 			return os.NewSyscallError("netlink", err)
+		case n == 0:
+			return io.ErrUnexpectedEOF
 		case flags&unix.MSG_TRUNC != 0:
 			return errors.New("netlink: a piece was larger than the kernel promises")
 		}

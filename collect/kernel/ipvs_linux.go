@@ -111,8 +111,7 @@ func IPVSServices() (io.ReadCloser, error) {
 	if _, err := os.Stat("/proc/thread-self/net/ip_vs"); err != nil {
 		return nil, err
 	}
-	get := append([]byte{ctrlGetFamily, 1, 0, 0}, attribute(nil, ctrlName, []byte("IPVS\x00"))...)
-	d, err := ask(unix.NETLINK_GENERIC, genlCtrl, 0, get)
+	d, err := ask(unix.NETLINK_GENERIC, genlCtrl, 0, familyQuestion())
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +121,11 @@ func IPVSServices() (io.ReadCloser, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// familyQuestion asks which number the family IPVS has.
+func familyQuestion() []byte {
+	return attribute([]byte{ctrlGetFamily, 1, 0, 0}, ctrlName, []byte("IPVS\x00"))
 }
 
 // begin reads which number the family has, and asks for all services.
@@ -155,25 +159,19 @@ func (l *ipvsListing) begin() error {
 
 // answer spreads the attributes of the one message that is the answer.
 func (l *ipvsListing) answer(at [][]byte) error {
-	_, body, err := l.dump.next()
-	switch {
-	case err == io.EOF:
-		return io.ErrUnexpectedEOF
-	case err != nil:
-		return err
-	case len(body) < genlLen:
-		return errShort
+	err := l.next(at)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
-	spread(at, body[genlLen:])
-	return nil
+	return err
 }
 
 // each reads a dump, and calls f with what each message has of a kind.
 func (l *ipvsListing) each(kind int, f func([]byte)) error {
 	for {
 		var at [ipvsAttrDest + 1][]byte
-		err := l.answer(at[:])
-		if err == io.ErrUnexpectedEOF {
+		err := l.next(at[:])
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
@@ -183,6 +181,19 @@ func (l *ipvsListing) each(kind int, f func([]byte)) error {
 			f(at[kind])
 		}
 	}
+}
+
+// next spreads the attributes of the next message.
+func (l *ipvsListing) next(at [][]byte) error {
+	_, body, err := l.dump.next()
+	if err != nil {
+		return err
+	}
+	if len(body) < genlLen {
+		return errShort
+	}
+	spread(at, body[genlLen:])
+	return nil
 }
 
 func readService(b []byte) (s ipvsService) {

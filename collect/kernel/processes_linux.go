@@ -81,9 +81,12 @@ func eachName(ctx context.Context, dir *os.File, do func(name string)) error {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
 			if ctx.Err() != nil {
-				return fmt.Errorf("%s: %w", dir.Name(), context.Cause(ctx))
+				break
 			}
 			do(name)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", dir.Name(), context.Cause(ctx))
 		}
 		if err == io.EOF {
 			return nil
@@ -111,23 +114,30 @@ func (r *processReader) process(pid int, name string) {
 	at := filepath.Join(r.proc, name)
 	comm, err := os.ReadFile(filepath.Join(at, "comm"))
 	if err != nil {
-		return // it ended
+		r.denied(err)
+		return
 	}
 	one := process{Process: Process{PID: pid, Name: r.same(shownName(comm))}}
-	denied := false
 	n, err := unix.Readlink(filepath.Join(at, "ns/net"), r.buf[:])
 	if err == nil {
 		one.namespace = r.same(string(between(r.buf[:n], "net:[")))
 	}
-	denied = errors.Is(err, os.ErrPermission)
 	r.p.all = append(r.p.all, one)
-	if err := r.sockets(filepath.Join(at, "fd")); errors.Is(err, os.ErrPermission) || denied {
+	r.denied(cmp.Or(err, r.sockets(filepath.Join(at, "fd"))))
+}
+
+// denied counts a process that is there still and could not be read.
+func (r *processReader) denied(err error) {
+	if err != nil && !gone(err) {
 		r.p.unreadable++
 	}
 }
 
+// gone tells of a process that ended, or waits for its parent to see its end.
+func gone(err error) bool { return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) }
+
 // sockets remembers the sockets of the process read last.
-func (r *processReader) sockets(fds string) (err error) {
+func (r *processReader) sockets(fds string) error {
 	dir, err := os.Open(fds)
 	if err != nil {
 		return err
@@ -138,7 +148,7 @@ func (r *processReader) sockets(fds string) (err error) {
 	err = eachName(r.ctx, dir, func(name string) {
 		n, err := unix.Readlinkat(at, name, r.buf[:])
 		if err != nil {
-			if errors.Is(err, os.ErrPermission) {
+			if !gone(err) {
 				denied = err
 			}
 			return
@@ -204,8 +214,8 @@ func appendPrintable(out, text []byte) []byte {
 	return out
 }
 
-// Unreadable is the number of processes whose sockets or namespace this program
-// may not know: those of other users, when it is not root.
+// Unreadable is the number of processes whose sockets or namespace could not be
+// read: those of other users, when this program is not root.
 func (p *Processes) Unreadable() int {
 	if p == nil {
 		return 0

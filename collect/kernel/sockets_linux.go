@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net/netip"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +24,6 @@ const (
 	diagMessage   = 72 // the size of inet_diag_msg
 	diagRequest   = 56 // the size of inet_diag_req_v2
 	diagAllStates = 0xfff
-	attrKind      = 0x3fff // NLA_TYPE_MASK
 )
 
 // TCPSockets lists the TCP sockets of the calling thread's network namespace as
@@ -118,23 +116,6 @@ type diag struct {
 
 func (d *diag) u32(at int) uint32 { return binary.NativeEndian.Uint32(d.m[at:]) }
 
-// attributes reads attributes into a table by their kind, and leaves out what it
-// has no place for.
-func attributes(body []byte, table [][]byte) {
-	for len(body) >= unix.SizeofNlAttr {
-		size := int(binary.NativeEndian.Uint16(body))
-		kind := int(binary.NativeEndian.Uint16(body[2:]) & attrKind)
-		if size < unix.SizeofNlAttr || size > len(body) {
-			return
-		}
-		if kind < len(table) {
-			// Never nil: an attribute that is empty is there too.
-			table[kind] = body[unix.SizeofNlAttr:size:size]
-		}
-		body = body[min((size+3)&^3, len(body)):]
-	}
-}
-
 // socket appends a row, and for TCP the line of details below it.
 func (s *sockets) socket(out []byte, kind uint16, body []byte) ([]byte, error) {
 	if kind != unix.SOCK_DIAG_BY_FAMILY || len(body) < diagMessage {
@@ -142,15 +123,15 @@ func (s *sockets) socket(out []byte, kind uint16, body []byte) ([]byte, error) {
 	}
 	var d diag
 	d.m = body[:diagMessage]
-	attributes(body[diagMessage:], d.attrs[:])
+	spread(d.attrs[:], body[diagMessage:])
 	s.any = true
 
 	out = appendPadded(out, stateName(d.m[1]), 10)
 	out = appendPadded(append(out, ' '), queue(d.u32(56)), 6)
 	out = appendPadded(append(out, ' '), queue(d.u32(60)), 6)
 	only := len(d.attrs[diagV6Only]) > 0 && d.attrs[diagV6Only][0] != 0
-	out = appendAddress(append(out, ' '), d.m[0], d.m[8:24], binary.BigEndian.Uint16(d.m[4:]), s.device(d.u32(40)), only)
-	out = appendAddress(append(out, ' '), d.m[0], d.m[24:40], binary.BigEndian.Uint16(d.m[6:]), "", only)
+	out = appendEndpoint(append(out, ' '), d.m[0], d.m[8:24], binary.BigEndian.Uint16(d.m[4:]), s.device(d.u32(40)), only)
+	out = appendEndpoint(append(out, ' '), d.m[0], d.m[24:40], binary.BigEndian.Uint16(d.m[6:]), "", only)
 	out = s.processes.appendUsers(out, d.u32(68))
 	out = appendTimer(out, d.m[2], d.u32(52), d.m[3])
 	out = append(d.appendOwner(out), '\n')
@@ -229,18 +210,18 @@ func appendBlanks(out []byte, n int) []byte {
 // shifts its row.
 const hostWidth = 22
 
-// appendAddress appends an address and a port. A * stands for no port, and for
+// appendEndpoint appends an address and a port. A * stands for no port, and for
 // the address of an IPv6 socket that takes IPv4 too.
-func appendAddress(out []byte, family byte, b []byte, port uint16, device string, only bool) []byte {
+func appendEndpoint(out []byte, family byte, b []byte, port uint16, device string, only bool) []byte {
 	var buf [64]byte
 	host := buf[:0]
-	switch a := netip.AddrFrom16([16]byte(b)); {
+	switch {
 	case family == unix.AF_INET:
-		host = netip.AddrFrom4([4]byte(b)).AppendTo(host)
-	case a == netip.IPv6Unspecified() && !only:
+		host = appendV4(host, b)
+	case [16]byte(b) == [16]byte{} && !only:
 		host = append(host, '*')
 	default:
-		host = append(a.AppendTo(append(host, '[')), ']')
+		host = append(appendV6(append(host, '['), b), ']')
 	}
 	if device != "" {
 		host = append(append(host, '%'), device...)

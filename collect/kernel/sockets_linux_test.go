@@ -27,33 +27,26 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// needNamespace puts the test into a network namespace of its own, with lo and
-// a pair of veths. It ends with the test's thread and its last socket.
-func needNamespace(t testing.TB, tools ...string) {
+// lively puts the test into a network namespace of its own, with a pair of veths
+// on which a neighbour never answers, and a link-local address on lo.
+func lively(t testing.TB) {
 	t.Helper()
-	missing := ""
-	for _, tool := range append(tools, "ip") {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing = tool + " is not installed"
-		}
-	}
-	if os.Getuid() != 0 {
-		missing = "not root"
-	}
-	if missing != "" && os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	} else if missing != "" {
-		t.Skip(missing)
-	}
-	runtime.LockOSThread() // and never unlocked
-	must(t, unix.Unshare(unix.CLONE_NEWNET))
+	ownNamespace(t, "ss")
 	for _, line := range []string{
-		"link set lo up", "link add v0 type veth peer name v1", "link set v0 up", "link set v1 up",
-		"addr add 10.99.0.1/24 dev v0", "addr add fe80::99:1/64 dev v0 nodad",
+		"link add v0 type veth peer name v1", "link set v1 up", "link set v0 up",
+		"addr add 10.99.0.1/24 dev v0", "addr add fe80::99:1/64 dev lo nodad",
 		"neigh add 10.99.0.2 lladdr 02:00:00:00:00:02 nud permanent dev v0",
 	} {
-		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v %s", line, err, out)
+		command(t, append([]string{"ip"}, strings.Fields(line)...)...)
+	}
+	// The kernel makes the route to an IPv6 address a while after the address.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		routes := command(t, "ip", "-6", "route", "show", "table", "local")
+		if strings.Contains(routes, "fe80::99:1 ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no route to fe80::99:1:\n%s", routes)
 		}
 	}
 }
@@ -108,15 +101,6 @@ func awaitEOF(t testing.TB, c *net.TCPConn) {
 	}
 }
 
-func all(t testing.TB, r io.ReadCloser, err error) string {
-	t.Helper()
-	must(t, err)
-	text, err := io.ReadAll(r)
-	must(t, err)
-	must(t, r.Close())
-	return string(text)
-}
-
 func processes(t testing.TB) *Processes {
 	t.Helper()
 	p, err := ReadProcesses(t.Context(), "/proc")
@@ -151,11 +135,7 @@ func ssRows(text string) []string {
 // same before and after, and gives the rows.
 func sameAsSS(t *testing.T, args string, list func(*Processes) (io.ReadCloser, error)) []string {
 	t.Helper()
-	ss := func() []string {
-		out, err := exec.Command("ss", args).Output()
-		must(t, err)
-		return ssRows(string(out))
-	}
+	ss := func() []string { return ssRows(command(t, "ss", args)) }
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		before := ss()
 		r, err := list(processes(t))
@@ -177,15 +157,18 @@ func wantRows(t *testing.T, rows []string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !slices.ContainsFunc(rows, regexp.MustCompile(w).MatchString) {
-			t.Errorf("no row %q in\n%s", w, strings.Join(rows, "\n"))
+			t.Errorf("no row %q", w)
 		}
+	}
+	if t.Failed() {
+		t.Log(strings.Join(rows, "\n"))
 	}
 }
 
 func TestTCPSocketsAsSS(t *testing.T) {
-	needNamespace(t, "ss")
+	lively(t)
 	four, both, six := listen(t, "tcp4", "127.0.0.1:7001"), listen(t, "tcp", ":7002"), listen(t, "tcp6", "[::1]:7003")
-	local := listen(t, "tcp6", "[fe80::99:1%v0]:7004")
+	local := listen(t, "tcp6", "[fe80::99:1%lo]:7004")
 
 	c, s := pair(t, four, "127.0.0.1")
 	send(t, c, s, 1234)
@@ -195,7 +178,7 @@ func TestTCPSocketsAsSS(t *testing.T) {
 	c, _ = pair(t, six, "::1")
 	_, err := c.Write(make([]byte, 55)) // which nobody reads
 	must(t, err)
-	pair(t, local, "fe80::99:1%v0")
+	pair(t, local, "fe80::99:1%lo")
 	c, s = pair(t, four, "127.0.0.1")
 	must(t, c.CloseWrite())
 	awaitEOF(t, s)
@@ -204,8 +187,34 @@ func TestTCPSocketsAsSS(t *testing.T) {
 	awaitEOF(t, s)
 	must(t, s.Close())
 
-	// A connection that waits to be accepted, one whose first SYN nobody
-	// answers, and one that is not accepted before it sends data.
+	makeHalfConnections(t)
+	makeMarked(t)
+	heldByAnother(t, four)
+
+	rows := sameAsSS(t, "-tanpie", TCPSockets)
+	wantRows(t, rows,
+		`^State Recv-Q Send-Q Local Address:Port Peer Address:Port Process$`,
+		`^LISTEN 1 \d+ 127\.0\.0\.1:7001 0\.0\.0\.0:\* users:\(\("sleep",pid=\d+,fd=3\),\(".*",pid=\d+,fd=\d+\)\) ino:\d+ sk:[0-9a-f]+ <->`,
+		`^LISTEN 0 \d+ \*:7002 \*:\* .* v6only:0 <->`,
+		`^LISTEN 1 3 \[::\]:7005 \[::\]:\* .* v6only:1 <->`,
+		`^LISTEN 0 \d+ \[fe80::99:1\]%lo:7004 \[::\]:\* `,
+		`^ESTAB 0 0 \[fe80::99:1\]%lo:7004 \[fe80::99:1\]:\d+ `,
+		`^ESTAB 0 0 127\.0\.0\.1:7001 127\.0\.0\.1:\d+ users:.* bytes_sent:77 bytes_acked:77 bytes_received:1234 `,
+		`^ESTAB 0 0 \[::ffff:127\.0\.0\.1\]:7002 \[::ffff:127\.0\.0\.1\]:\d+ .* bytes_sent:100000 bytes_acked:100000 `,
+		`^ESTAB 55 0 \[::1\]:7003 \[::1\]:\d+ .* bytes_received:55 `,
+		`^FIN-WAIT-2 0 0 127\.0\.0\.1:\d+ 127\.0\.0\.1:7001 .* <-- `,
+		`^CLOSE-WAIT 0 0 127\.0\.0\.1:7001 127\.0\.0\.1:\d+ .* --> `,
+		`^TIME-WAIT 0 0 \[::1\]:\d+ \[::1\]:7002 timer:\(timewait,\S+ ino:0 sk:\w+ \| $`,
+		`^SYN-SENT 0 1 10\.99\.0\.1:\d+ 10\.99\.0\.2:7006 users:.* timer:\(on,`,
+		`^SYN-RECV 0 0 127\.0\.0\.1:7007 127\.0\.0\.1:\d+ timer:\(on,\S+ ino:0 sk:`,
+		`uid:1234 ino:\d+ sk:\w+ fwmark:0xab <-> \| .*\breno\b`,
+	)
+}
+
+// makeHalfConnections makes a connection that waits to be accepted, one whose
+// first SYN nobody answers, and one that is not accepted before it sends data.
+func makeHalfConnections(t *testing.T) {
+	t.Helper()
 	only := sock(t, unix.AF_INET6, unix.SOCK_STREAM)
 	must(t, unix.SetsockoptInt(only, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
 	must(t, unix.Bind(only, &unix.SockaddrInet6{Port: 7005}))
@@ -222,31 +231,17 @@ func TestTCPSocketsAsSS(t *testing.T) {
 	must(t, unix.Listen(lazy, 9))
 	silent := sock(t, unix.AF_INET, unix.SOCK_STREAM)
 	must(t, unix.Connect(silent, &unix.SockaddrInet4{Port: 7007, Addr: [4]byte{127, 0, 0, 1}}))
+}
+
+// makeMarked makes a connection of another user, with a mark, and with another
+// congestion control.
+func makeMarked(t *testing.T) {
+	t.Helper()
 	marked := sock(t, unix.AF_INET, unix.SOCK_STREAM)
 	must(t, unix.SetsockoptInt(marked, unix.SOL_SOCKET, unix.SO_MARK, 0xab))
 	must(t, unix.SetsockoptString(marked, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"))
 	must(t, unix.Fchown(marked, 1234, 0))
 	must(t, unix.Connect(marked, &unix.SockaddrInet4{Port: 7001, Addr: [4]byte{127, 0, 0, 1}}))
-	heldByAnother(t, four)
-
-	rows := sameAsSS(t, "-tanpie", TCPSockets)
-	wantRows(t, rows,
-		`^State Recv-Q Send-Q Local Address:Port Peer Address:Port Process$`,
-		`^LISTEN 1 \d+ 127\.0\.0\.1:7001 0\.0\.0\.0:\* users:\(\("sleep",pid=\d+,fd=3\),\(".*",pid=\d+,fd=\d+\)\) ino:\d+ sk:[0-9a-f]+ <->`,
-		`^LISTEN 0 \d+ \*:7002 \*:\* .* v6only:0 <->`,
-		`^LISTEN 1 3 \[::\]:7005 \[::\]:\* .* v6only:1 <->`,
-		`^LISTEN 0 \d+ \[fe80::99:1\]%v0:7004 \[::\]:\* `,
-		`^ESTAB 0 0 \[fe80::99:1\]%v0:7004 \[fe80::99:1\]:\d+ `,
-		`^ESTAB 0 0 127\.0\.0\.1:7001 127\.0\.0\.1:\d+ users:.* bytes_sent:77 bytes_acked:77 bytes_received:1234 `,
-		`^ESTAB 0 0 \[::ffff:127\.0\.0\.1\]:7002 \[::ffff:127\.0\.0\.1\]:\d+ .* bytes_sent:100000 bytes_acked:100000 `,
-		`^ESTAB 55 0 \[::1\]:7003 \[::1\]:\d+ .* bytes_received:55 `,
-		`^FIN-WAIT-2 0 0 127\.0\.0\.1:\d+ 127\.0\.0\.1:7001 .* --> `,
-		`^CLOSE-WAIT 1 0 127\.0\.0\.1:7001 127\.0\.0\.1:\d+ .* <-- `,
-		`^TIME-WAIT 0 0 \[::1\]:\d+ \[::1\]:7002 timer:\(timewait,\S+ ino:0 sk:\w+ \|$`,
-		`^SYN-SENT 0 1 10\.99\.0\.1:\d+ 10\.99\.0\.2:7006 users:.* timer:\(on,`,
-		`^SYN-RECV 0 0 127\.0\.0\.1:7007 127\.0\.0\.1:\d+ timer:\(on,\S+ ino:0 sk:`,
-		`uid:1234 ino:\d+ sk:\w+ fwmark:0xab <-> \| .*\breno\b`,
-	)
 }
 
 // heldByAnother hands a listener to another process as well.
@@ -263,8 +258,8 @@ func heldByAnother(t *testing.T, l *net.TCPListener) {
 }
 
 func TestUDPSocketsAsSS(t *testing.T) {
-	needNamespace(t, "ss")
-	for _, address := range []string{"127.0.0.1:7101", "0.0.0.0:7102", "[::]:7103", "[::1]:7104", "[fe80::99:1%v0]:7105"} {
+	lively(t)
+	for _, address := range []string{"127.0.0.1:7101", "0.0.0.0:7102", "[::]:7103", "[::1]:7104", "[fe80::99:1%lo]:7105"} {
 		network := "udp"
 		if strings.HasPrefix(address, "0.") {
 			network = "udp4"
@@ -291,28 +286,23 @@ func TestUDPSocketsAsSS(t *testing.T) {
 		`^UNCONN [1-9]\d* 0 \*:7103 \*:\* .* v6only:0 <->$`,
 		`^ESTAB 0 0 127\.0\.0\.1:\d+ 127\.0\.0\.1:7101 users:.* <->$`,
 		`^ESTAB 0 0 \[::1\]:\d+ \[::1\]:7104 users:`,
-		`^UNCONN 0 0 \[fe80::99:1\]%v0:7105 \[::\]:\* `,
+		`^UNCONN 0 0 \[fe80::99:1\]%lo:7105 \[::\]:\* `,
 	)
 }
 
 // TestSocketsStayInTheirNamespace: a listing may be read on another thread.
 func TestSocketsStayInTheirNamespace(t *testing.T) {
-	needNamespace(t)
+	lively(t)
 	listen(t, "tcp4", "127.0.0.1:7201")
-	local := listen(t, "tcp6", "[fe80::99:1%v0]:7202")
+	bound := sock(t, unix.AF_INET, unix.SOCK_STREAM)
+	must(t, unix.BindToDevice(bound, "v0"))
+	must(t, unix.Bind(bound, &unix.SockaddrInet4{Port: 7202, Addr: [4]byte{10, 99, 0, 1}}))
+	must(t, unix.Listen(bound, 1))
 	r, err := TCPSockets(nil)
-	must(t, err)
-	read := make(chan string)
-	go func() {
-		text, _ := io.ReadAll(r)
-		read <- string(text)
-	}()
-	text := <-read
-	must(t, r.Close())
-	if !strings.Contains(text, " 127.0.0.1:7201 ") || !strings.Contains(text, "[fe80::99:1]%v0:7202 ") || strings.Contains(text, "users:") {
+	text := all(t, r, err)
+	if !strings.Contains(text, " 127.0.0.1:7201 ") || !strings.Contains(text, " 10.99.0.1%v0:7202 ") || strings.Contains(text, "users:") {
 		t.Error(text)
 	}
-	runtime.KeepAlive(local)
 }
 
 func TestTime(t *testing.T) {
@@ -334,14 +324,6 @@ func message(attrs ...[]byte) []byte {
 	return append(m, bytes.Join(attrs, nil)...)
 }
 
-func attr(kind uint16, body []byte) []byte {
-	a := make([]byte, 4, 4+len(body)+3)
-	binary.NativeEndian.PutUint16(a, uint16(4+len(body)))
-	binary.NativeEndian.PutUint16(a[2:], kind)
-	a = append(a, body...)
-	return a[:(len(a)+3)&^3]
-}
-
 func row(t testing.TB, body []byte) string {
 	t.Helper()
 	s := sockets{protocol: unix.IPPROTO_TCP, devices: map[uint32]string{7: "eth7"}}
@@ -360,7 +342,7 @@ func TestOldKernel(t *testing.T) {
 	binary.NativeEndian.PutUint32(info[72:], 750)
 	binary.NativeEndian.PutUint32(info[80:], 10)
 	binary.NativeEndian.PutUint32(info[88:], 3)
-	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info), attr(diagCong, []byte("cubic\x00"))))), " ")
+	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info...), attr(diagCong, []byte("cubic\x00")...)))), " ")
 	want := "ESTAB 0 0 10.0.0.1:8080 10.0.0.2:49152 ino:77 sk:0 ts sack cubic wscale:7,9 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 send 77226667bps"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -370,9 +352,9 @@ func TestOldKernel(t *testing.T) {
 // TestAboveTCP: kernel TLS is told of, and TCP-MD5's keys are not.
 func TestAboveTCP(t *testing.T) {
 	word := func(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
-	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)), attr(tlsCipher, word(52)), attr(tlsReceive, word(2)), attr(tlsSends, word(9))}, nil)
-	ulp := append(attr(ulpName, []byte("tls\x00")), attr(ulpTLS|unix.NLA_F_NESTED, tls)...)
-	got := row(t, message(attr(18, []byte("hunter2")), attr(diagULP|unix.NLA_F_NESTED, ulp)))
+	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)...), attr(tlsCipher, word(52)...), attr(tlsReceive, word(2)...), attr(tlsSends, word(9)...)}, nil)
+	ulp := append(attr(ulpName, []byte("tls\x00")...), nest(ulpTLS, tls)...)
+	got := row(t, message(attr(18, []byte("hunter2")...), nest(diagULP, ulp)))
 	if !strings.HasSuffix(got, "\n\t tcp-ulp-tls version: 1.3 cipher: aes-gcm-256 rxconf: sw txconf: unknown(9)\n") || strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
@@ -381,8 +363,8 @@ func TestAboveTCP(t *testing.T) {
 // FuzzSocket: whatever the kernel gives is at most a wrong row, of two lines
 // without control characters.
 func FuzzSocket(f *testing.F) {
-	whole := message(attr(diagInfo, make([]byte, 248)), attr(diagCong, []byte("cu\x1bbic\x00")), attr(diagBBR, make([]byte, 20)), attr(diagDCTCP, make([]byte, 16)),
-		attr(diagVegas, make([]byte, 16)), attr(diagV6Only, []byte{1}), attr(diagShutdown, []byte{3}), attr(diagMark, []byte{1, 0, 0, 0}), attr(diagULP, attr(ulpName, []byte("x"))))
+	whole := message(attr(diagInfo, make([]byte, 248)...), attr(diagCong, []byte("cu\x1bbic\x00")...), attr(diagBBR, make([]byte, 20)...), attr(diagDCTCP, make([]byte, 16)...),
+		attr(diagVegas, make([]byte, 16)...), attr(diagV6Only, 1), attr(diagShutdown, 3), attr(diagMark, 1, 0, 0, 0), nest(diagULP, attr(ulpName, 'x')))
 	for n := range whole {
 		f.Add(whole[:n])
 	}
@@ -405,9 +387,13 @@ func FuzzSocket(f *testing.F) {
 
 // BenchmarkSockets lists some 20,000 sockets, and has ss do the same.
 func BenchmarkSockets(b *testing.B) {
-	needNamespace(b, "ss")
-	const connections = 10000
-	must(b, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 16, Max: 1 << 16}))
+	ownNamespace(b, "ss")
+	const connections = 9900
+	var files unix.Rlimit // which Go has raised to the most that is allowed
+	must(b, unix.Getrlimit(unix.RLIMIT_NOFILE, &files))
+	if files.Cur < 2*connections+50 {
+		b.Skipf("%d open files are allowed", files.Cur)
+	}
 	l := listen(b, "tcp4", "127.0.0.1:7301")
 	for range connections {
 		c, s := pair(b, l, "127.0.0.1")

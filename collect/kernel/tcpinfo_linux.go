@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/binary"
 	"strconv"
 	"unsafe"
@@ -69,7 +68,7 @@ func (d *diag) appendInfo(out []byte) []byte {
 	}
 	i := readInfo(b)
 	out = i.appendOptions(out)
-	if cong, _, _ := bytes.Cut(d.attrs[diagCong], []byte{0}); len(cong) > 0 {
+	if cong := name(d.attrs[diagCong]); len(cong) > 0 {
 		out = appendPrintable(append(out, ' '), cong)
 	}
 	out = i.appendPath(out)
@@ -258,19 +257,19 @@ func (d *diag) appendULP(out []byte) []byte {
 		return out
 	}
 	var ulp, tls [5][]byte
-	attributes(d.attrs[diagULP], ulp[:])
-	if name, _, _ := bytes.Cut(ulp[ulpName], []byte{0}); len(name) > 0 {
-		out = appendPrintable(append(out, " tcp-ulp-"...), name)
+	spread(ulp[:], d.attrs[diagULP])
+	if above := name(ulp[ulpName]); len(above) > 0 {
+		out = appendPrintable(append(out, " tcp-ulp-"...), above)
 	}
-	attributes(ulp[ulpTLS], tls[:])
+	spread(tls[:], ulp[ulpTLS])
 	word := func(key string, b []byte, unknown bool, names map[uint16]string) {
 		if len(b) < 2 {
 			return
 		}
 		n := binary.NativeEndian.Uint16(b)
-		switch name, ok := names[n]; {
+		switch text, ok := names[n]; {
 		case ok:
-			out = append(append(out, key...), name...)
+			out = append(append(out, key...), text...)
 		case unknown:
 			out = strconv.AppendUint(append(append(out, key...), "unknown("...), uint64(n), 10)
 			out = append(out, ')')

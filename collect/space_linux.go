@@ -1,0 +1,148 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"whichbackend/collect/bundle"
+	"whichbackend/collect/kernel"
+	"whichbackend/collect/netns"
+)
+
+// space is a network namespace of the host.
+type space struct {
+	id     string // the inode, "" when it cannot be told
+	dir    string // of the bundle
+	owners []bundle.Owner
+	n      *netns.Namespace  // nil: the thread is in it
+	had    map[string]string // what became of each item: "" is recorded
+	closed bool              // it could not be entered, which was told
+}
+
+// has tells whether an item was recorded here whole.
+func (s *space) has(name string) bool {
+	because, ok := s.had[name]
+	return ok && because == ""
+}
+
+// was tells why an item is missing here.
+func (s *space) was(name string) string { return s.had[name] }
+
+func (s *space) got(name, because string) {
+	if s == nil {
+		return
+	}
+	if s.had == nil {
+		s.had = map[string]string{}
+	}
+	s.had[name] = because
+}
+
+// title names a namespace for a person.
+func (s *space) title() string {
+	if len(s.owners) == 0 {
+		return s.id
+	}
+	return path.Join(s.owners[0].Namespace, s.owners[0].Name)
+}
+
+// matches tells whether a pattern of Options.Namespaces means this one.
+func (s *space) matches(pattern string) bool {
+	names := []string{s.id}
+	for _, o := range s.owners {
+		names = append(names, o.Name, o.Namespace+"/"+o.Name, o.Kind+"/"+o.Name)
+	}
+	return slices.ContainsFunc(names, func(n string) bool { ok, _ := path.Match(pattern, n); return ok })
+}
+
+// findSpaces lists the namespaces to record, the host's first.
+func (r *recorder) findSpaces(ctx context.Context) {
+	r.spaces = r.o.spaces
+	if r.spaces == nil {
+		r.spaces = r.listSpaces(ctx)
+	}
+	for _, s := range r.spaces {
+		r.m.Hosts[0].Namespaces = append(r.m.Hosts[0].Namespaces, bundle.Namespace{ID: s.id, Owners: s.owners})
+	}
+	if len(r.o.Namespaces) == 0 {
+		return
+	}
+	r.spaces = slices.DeleteFunc(slices.Clone(r.spaces), func(s *space) bool { return !slices.ContainsFunc(r.o.Namespaces, s.matches) })
+	for _, p := range r.o.Namespaces {
+		if !slices.ContainsFunc(r.spaces, func(s *space) bool { return s.matches(p) }) {
+			r.missing(nil, "network namespace "+p, notFound, "no network namespace has this inode or such an owner")
+		}
+	}
+}
+
+// listSpaces lists all of the host.
+func (r *recorder) listSpaces(ctx context.Context) (spaces []*space) {
+	found, err := netns.List(ctx, netns.Options{Root: r.host.root, Host: r.host.name, Docker: r.dockerNames(ctx)})
+	if err != nil {
+		r.missing(nil, "network namespaces", failed, plain(err.Error())+"; only that of the collector is recorded")
+		return []*space{{dir: r.host.dir}}
+	}
+	r.found = found
+	if found.Hidden > 0 {
+		why := "run as root"
+		if r.o.Privileged {
+			why = "something forbids it to root too"
+		}
+		r.missing(nil, "network namespaces of processes", permission, fmt.Sprintf("%d did not tell theirs: %s", found.Hidden, why))
+	}
+	for _, n := range found.Namespaces {
+		s := &space{id: n.ID, dir: r.host.dir, owners: n.Owners, n: n}
+		if !n.Host {
+			s.dir = path.Join(r.host.dir, "netns", n.ID)
+		}
+		if n.Self && !r.o.Privileged {
+			s.n = nil // it cannot enter even this one, and is in it
+		}
+		spaces = append(spaces, s)
+	}
+	return spaces
+}
+
+// enter moves the thread into a namespace, or with nil to where it started. It
+// says whether that went well; if not, it has noted why, once.
+func (r *recorder) enter(s *space) bool {
+	switch {
+	case s == nil && r.found == nil, s != nil && s.n == nil:
+		return true
+	case s == nil:
+		if err := r.found.Return(); err != nil {
+			// Host items ask files and daemons, whatever the namespace.
+			r.warnings = append(r.warnings, plain(err.Error()))
+		}
+		return true
+	case s.closed:
+		return false
+	}
+	err := s.n.Enter()
+	if err == nil {
+		return true
+	}
+	s.closed = true
+	because := failed
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		because = notFound
+	case errors.Is(err, fs.ErrPermission):
+		because = permission
+	}
+	r.missing(nil, "network namespace "+s.id, because, plain(err.Error()))
+	return false
+}
+
+// readProcesses reads who holds which socket, for the listings of sockets.
+func (r *recorder) readProcesses(ctx context.Context) {
+	p, err := kernel.ReadProcesses(ctx, r.host.file("proc"))
+	if err != nil {
+		r.missing(nil, "processes of sockets", failed, plain(err.Error()))
+	}
+	r.processes = p
+}
