@@ -22,7 +22,8 @@ import (
 //     processor in between, a neighbour is another's.
 //
 // docs/envoy.md has how often each was right and wrong with a real Envoy. What
-// was ever wrong decides only together with another that says the same.
+// was ever wrong decides only together with another that says the same, and
+// else orders the candidates.
 
 // down is one connection that a proxy took.
 type down struct {
@@ -38,12 +39,14 @@ type pairing struct {
 	bound int // the only one that its bytes allow
 	equal int // the only one with the same numbers of bytes
 	next  int // the one opened next, by the inodes
+	inode uint64
 	bytes record.Socket
 }
 
 // paired is the upstream connection that belongs to a down, where that is
-// certain, and by what.
-func (l *legs) paired(seen netip.AddrPort) (*upstream, string) {
+// certain, and by what. A proxy that is not known to pass TCP through may use
+// a connection again, for another.
+func (l *legs) paired(seen netip.AddrPort, passesTCP bool) (*upstream, string) {
 	p, ok := l.pairs[seen]
 	switch {
 	case !ok:
@@ -52,7 +55,10 @@ func (l *legs) paired(seen netip.AddrPort) (*upstream, string) {
 			len(l.ups), p.bytes.BytesReceived, p.bytes.BytesSent)
 	case p.equal >= 0 && p.equal == p.next:
 		return &l.ups[p.equal], fmt.Sprintf("byte counters and socket inodes agree: of %d upstream connections of the proxy only this one has carried the same numbers of bytes (%d and %d), and the proxy opened its socket (%d) right after it accepted the connection (%d)",
-			len(l.ups), p.bytes.BytesReceived, p.bytes.BytesSent, l.ups[p.next].inode, p.bytes.Inode)
+			len(l.ups), p.bytes.BytesReceived, p.bytes.BytesSent, l.ups[p.next].inode, p.inode)
+	case l.lined && passesTCP:
+		return &l.ups[p.next], fmt.Sprintf("socket inodes, all in line: the proxy accepted the connection as %d and opened this upstream one as %d, and all %d connections that it took have their own one behind them so, and none is left over",
+			p.inode, l.ups[p.next].inode, len(l.downs))
 	}
 	return nil, ""
 }
@@ -95,11 +101,13 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 		ups[i] = counts[record.Tuple{Source: u.local, Destination: u.remote}]
 	}
 	next := r.nextByInode(l, s, found)
+	l.lined = len(l.downs) == len(l.ups) && len(l.strays) == 0
 	for i, d := range l.downs {
 		p := pairing{bound: -1, equal: -1, next: -1}
 		if n, ok := next[d.seen]; ok {
-			p.next = n
+			p.next, p.inode = n.up, n.inode
 		}
+		l.lined = l.lined && p.next >= 0 && l.ups[p.next].inode == p.inode+1
 		if k := downs[i][0]; k != nil {
 			p.bytes = *k
 		}
@@ -138,7 +146,8 @@ func (l *legs) bind(downs, ups []reading) {
 	for i, j := range only {
 		shared := false
 		for k, d := range downs {
-			shared = shared || k != i && (d[0] != nil || d[1] != nil) && fits(d, ups[j])
+			late := d[0] == nil && ups[j][0].BytesSent+ups[j][0].BytesReceived > 0 // it came when the other was in use
+			shared = shared || k != i && !late && d != reading{} && fits(d, ups[j])
 		}
 		if !shared {
 			p := l.pairs[l.downs[i].seen]
@@ -202,14 +211,16 @@ func passedOn(in, out reading) bool {
 // accepted one, as other sockets of the machine come in between.
 const near = 4
 
+// made is one socket that a proxy made: it accepted a connection, or opened one.
+type made struct {
+	inode uint64
+	down  netip.AddrPort
+	up    int // its number in the group, or of the one opened next; -1: none
+}
+
 // nextByInode finds for each down the upstream connection whose socket the
 // proxy made next.
-func (r *resolver) nextByInode(l *legs, s step, found map[record.Tuple]*upstream) map[netip.AddrPort]int {
-	type made struct {
-		inode uint64
-		down  netip.AddrPort
-		up    int // -1: of no host of this group
-	}
+func (r *resolver) nextByInode(l *legs, s step, found map[record.Tuple]*upstream) map[netip.AddrPort]made {
 	number := map[record.Tuple]int{}
 	for i, u := range l.ups {
 		number[record.Tuple{Source: u.local, Destination: u.remote}] = i
@@ -232,10 +243,11 @@ func (r *resolver) nextByInode(l *legs, s step, found map[record.Tuple]*upstream
 		}
 	}
 	sort.Slice(order, func(i, j int) bool { return order[i].inode < order[j].inode })
-	out := map[netip.AddrPort]int{}
+	out := map[netip.AddrPort]made{}
 	for i, m := range order {
 		if m.down.IsValid() && i+1 < len(order) && order[i+1].up >= 0 && order[i+1].inode <= m.inode+near {
-			out[m.down] = order[i+1].up
+			m.up = order[i+1].up
+			out[m.down] = m
 		}
 	}
 	return out

@@ -209,7 +209,7 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 	if len(l.ups) == 0 || l.tunnels > 0 {
 		return nil, ""
 	}
-	if u, why := l.paired(s.after.Source); u != nil {
+	if u, why := l.paired(s.after.Source, set.tcp); u != nil {
 		return u, why
 	}
 	if len(byHost(l.ups)) != 1 || len(l.strays) > 0 || l.elsewhere(l.ups[0].remote) {

@@ -39,6 +39,9 @@ type legs struct {
 	// pairs tells of the downs, by the source that the proxy sees, which
 	// upstream connection the sockets lay beside them.
 	pairs map[netip.AddrPort]pairing
+	// lined: each down is followed by its own upstream connection in the order
+	// of inodes, and none is left over.
+	lined bool
 	// tunnels counts connections to other proxies that may carry many.
 	tunnels int
 	// whole: the listing shows the proxy's own sockets, so that one that is
