@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"whichbackend/collect"
 	"whichbackend/collect/bundle"
@@ -360,13 +361,7 @@ func searchPath(path string) string {
 	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
-func terminal(f *os.File) bool {
-	if f == nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-}
+func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
 
 // commit is the one that this program was built from, when the build knows.
 func commit() string {
