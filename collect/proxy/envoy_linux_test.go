@@ -143,20 +143,26 @@ static_resources:
         common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: "CERT"}, private_key: {inline_string: "KEY"}}]}
 `
 
-// envoyBinary finds the real Envoy.
+// envoyBinary finds the real Envoy: $ENVOY, on the path, or what `make envoy`
+// left in the cache folder.
 func envoyBinary(t *testing.T) string {
 	t.Helper()
 	if exe := os.Getenv("ENVOY"); exe != "" {
 		return exe
 	}
-	exe, err := exec.LookPath("envoy")
-	if err == nil {
+	if exe, err := exec.LookPath("envoy"); err == nil {
 		return exe
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no envoy: set ENVOY to the program, or put it on the path")
+	if cache, err := os.UserCacheDir(); err == nil {
+		found, _ := filepath.Glob(filepath.Join(cache, "whichbackend/envoy-*/envoy/_bin/envoy"))
+		if len(found) > 0 {
+			return found[len(found)-1]
+		}
 	}
-	t.Skip("no envoy: set ENVOY to the program, or put it on the path")
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no Envoy: make envoy")
+	}
+	t.Skip("no Envoy: make envoy")
 	return ""
 }
 
