@@ -1,7 +1,11 @@
 # make          builds both programs into bin/
 # make demo     answers real recordings of Docker Swarm, Kubernetes and Cilium
 # make test     everything that must pass, the recorded bundles included
+# make record NAME=x TOPOLOGY=ClusterIP/nftables
+#               keeps a bundle of the lab as the fixture x; the topologies are
+#               the tests of fixtures/lab; as root
 # make lint     formatting, vet and staticcheck
+# make cluster-test   records a real Kubernetes cluster on this machine (root; fixtures/cluster)
 
 GO        ?= go
 VERSION   ?= 0.1.0
@@ -9,7 +13,7 @@ FUZZTIME  ?= 10s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test lint fuzz clean compiler
+.PHONY: all demo test record lint fuzz clean compiler cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -40,6 +44,10 @@ test: all
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
 
+record: compiler
+	@test -n "$(NAME)" && test -n "$(TOPOLOGY)" || { echo 'say what to record: make record NAME=folder TOPOLOGY=ClusterIP/nftables' >&2; exit 2; }
+	$(GO) test ./fixtures/lab -count=1 -v -run '^Test$(TOPOLOGY)$$' -record '$(CURDIR)/fixtures/$(NAME)'
+
 fuzz: compiler
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
 	$(GO) test ./collect/bundle -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) -fuzzminimizetime 20x
@@ -48,6 +56,11 @@ lint: compiler
 	@test -z "$$(gofmt -l cmd collect analyze store fixtures)" || { gofmt -l cmd collect analyze store fixtures; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# A cluster of its own, on this machine: not a part of make test.
+cluster-test cluster-up: all
+	$(GO) build -trimpath -o bin/cluster ./fixtures/cluster
+	bin/cluster $(@:cluster-%=%) $(MODE)
 
 clean:
 	rm -rf bin

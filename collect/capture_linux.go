@@ -27,8 +27,12 @@ type Packets struct {
 // CheckFilter tells whether an expression is one that a capture understands.
 func CheckFilter(expression string) error { return capture.CheckFilter(expression) }
 
-// rings is how much memory all captures together share with the kernel.
-const rings = 64 * mib
+// Captures share some memory with the kernel: ring for each, of at most
+// mostCaptures.
+const (
+	ring         = mib
+	mostCaptures = 128
+)
 
 // packets is the name of a capture in the bundle, and of what is missing of it.
 const packets = "packets"
@@ -60,11 +64,15 @@ func (r *recorder) startCaptures(ctx context.Context) {
 			r.missing(nil, packets+" of "+p, notFound, "no network namespace that is recorded has this inode or such an owner")
 		}
 	}
-	for _, s := range in {
+	for i, s := range in {
+		if i >= mostCaptures {
+			r.missing(s, packets, tooLarge, fmt.Sprintf("captures go on in %d network namespaces already; choose with --pcap-netns", mostCaptures))
+			continue
+		}
 		if !r.enter(s) {
 			continue
 		}
-		c, err := capture.Open(ctx, capture.Options{Dir: r.o.spool, Filter: r.o.Packets.Filter, Payload: r.o.Packets.Payload, Ring: max(rings/len(in), mib/4)})
+		c, err := capture.Open(ctx, capture.Options{Dir: r.o.spool, Filter: r.o.Packets.Filter, Payload: r.o.Packets.Payload, Ring: ring})
 		if err != nil {
 			because, detail := (&item{}).judge(ended{err: err}, 0)
 			r.missing(s, packets, because, detail)

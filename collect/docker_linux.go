@@ -17,7 +17,7 @@ func dockerFile(open func(*docker.Client, context.Context) (io.Reader, error)) f
 		}
 		in, err := open(e.r.docker, e.ctx)
 		if errors.Is(err, docker.ErrNoSwarm) {
-			err = errors.Join(err, fs.ErrNotExist)
+			err = absent{err}
 		}
 		if err != nil {
 			return err

@@ -80,6 +80,13 @@ type adder struct {
 	missed func(name string, err error)
 }
 
+// absent tells that there is none of something here, which is no loss.
+type absent struct{ error }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
+
+func (a absent) Unwrap() error { return a.error }
+
 // title names an item for the progress line.
 func (it *item) title(s *space) string {
 	if s == nil || s.title() == "" {

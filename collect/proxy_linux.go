@@ -2,9 +2,7 @@ package collect
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 
 	"whichbackend/collect/proxy"
 )
@@ -23,7 +21,7 @@ func proxies(e *env, add adder) error {
 		return err
 	}
 	if len(admins) == 0 {
-		return fmt.Errorf("no admin endpoint of Envoy or ztunnel here: %w", fs.ErrNotExist)
+		return absent{errors.New("no admin endpoint of Envoy or ztunnel here")}
 	}
 	any := false
 	for _, a := range admins {
@@ -43,7 +41,7 @@ func proxies(e *env, add adder) error {
 // proxy records one proxy. The error is one of the bundle.
 func (e *env) proxy(a *proxy.Admin, add adder) error {
 	if errors.Is(a.Err, proxy.ErrOther) {
-		add.missed("proxy at "+a.Address, fmt.Errorf("%w: %w", a.Err, fs.ErrNotExist))
+		add.missed("proxy at "+a.Address, absent{a.Err})
 		return nil
 	}
 	if a.Err != nil {
@@ -103,7 +101,7 @@ type log struct{ *proxy.Tail }
 func (l *log) Read(p []byte) (int, error) {
 	n, err := l.Tail.Read(p)
 	if errors.Is(err, proxy.ErrNoRows) {
-		err = fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		err = absent{err}
 	}
 	return n, err
 }

@@ -13,7 +13,8 @@ type Options struct {
 	Dir string
 	// Filter is an expression in words of pcap-filter(7); "" is all packets.
 	Filter string
-	// Payload is how many bytes behind the headers are kept of each packet.
+	// Payload is how many bytes behind the headers are kept of each packet, of
+	// at most 16 KiB.
 	Payload int
 	// Limit is how large the file may be, in bytes; 0 is 64 MiB. The capture
 	// ends before the packet that does not fit.
@@ -39,7 +40,7 @@ const (
 	// mostHeaders is how many bytes of a packet the kernel gives so that its
 	// headers may be found in them: those of IPv6 in Geneve in IPv6 need 250.
 	mostHeaders = 384
-	mostPayload = 64 << 10
+	mostPayload = 16 << 10
 )
 
 // CheckFilter tells whether an expression is one that Open understands.

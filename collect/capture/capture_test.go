@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -322,7 +323,7 @@ func TestFiltersAgreeWithTcpdump(t *testing.T) {
 	all := begin(t, a, Options{})
 	some := make([]*Capture, len(expressions))
 	for i, e := range expressions {
-		some[i] = begin(t, a, Options{Filter: e, Ring: 256 << 10})
+		some[i] = begin(t, a, Options{Filter: e, Ring: 1 << 20})
 	}
 	a.ip(t, "neigh flush all")
 	from := time.Now()
@@ -338,10 +339,13 @@ func TestFiltersAgreeWithTcpdump(t *testing.T) {
 	file, _ := stop(t, all)
 	for i, e := range expressions {
 		want := between(dumped(t, file, e), from, to)
-		mine, _ := stop(t, some[i])
+		mine, stats := stop(t, some[i])
+		if stats.Dropped != 0 {
+			t.Errorf("%s: %+v", e, stats)
+		}
 		got := between(dumped(t, mine), from, to)
 		if !slices.Equal(want, got) {
-			t.Errorf("%s: tcpdump keeps %d packets\n%s\nwe keep %d\n%s", e, len(want), strings.Join(want, ""), len(got), strings.Join(got, ""))
+			t.Errorf("%s: tcpdump keeps %d packets, we keep %d (-tcpdump +we):\n%s", e, len(want), len(got), cmp.Diff(want, got))
 		}
 		if len(want) == 0 && !strings.HasPrefix(e, "sctp") {
 			t.Errorf("%s: nothing to compare", e)
