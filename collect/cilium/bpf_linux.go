@@ -222,4 +222,3 @@ func uptime() uint64 {
 	}
 	return uint64(t.Sec)
 }
-

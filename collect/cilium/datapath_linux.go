@@ -140,7 +140,11 @@ func isLocal(name string) bool {
 
 // NAT lists the addresses that the datapath rewrites, as cilium-dbg bpf nat list.
 func (d *Datapath) NAT() (io.ReadCloser, error) {
-	return d.stream(natNames, natLayouts, d.format.appendNAT, false)
+	f := d.format
+	if f.uptime = uptime(); f.now != 0 {
+		f.now = f.uptime
+	}
+	return d.stream(natNames, natLayouts, f.appendNAT, false)
 }
 
 // stream lists maps entry by entry: it needs the memory of one batch.
