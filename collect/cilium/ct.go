@@ -85,13 +85,13 @@ func (f format) appendCTValue(dst, v []byte) []byte {
 		dst = word(dst, " RxPackets=", words[0])
 		dst = word(dst, " RxBytes=", words[1])
 	}
-	dst = hex(dst, " RxFlagsSeen=", uint64(v[43]), 2)
+	dst = hexadecimal(dst, " RxFlagsSeen=", uint64(v[43]), 2)
 	dst = word(dst, " LastRxReport=", uint64(u32(v[52:])))
 	if !merged {
 		dst = word(dst, " TxPackets=", words[2])
 		dst = word(dst, " TxBytes=", words[3])
 	}
-	dst = hex(dst, " TxFlagsSeen=", uint64(v[42]), 2)
+	dst = hexadecimal(dst, " TxFlagsSeen=", uint64(v[42]), 2)
 	dst = word(dst, " LastTxReport=", uint64(u32(v[48:])))
 	dst = f.appendCTFlags(dst, u16(v[36:]))
 	dst = word(dst, " RevNAT=", uint64(port(v[38:])))
@@ -109,7 +109,7 @@ func (f format) appendCTValue(dst, v []byte) []byte {
 }
 
 func (f format) appendCTFlags(dst []byte, flags uint16) []byte {
-	dst = append(hex(dst, " Flags=", uint64(flags), 4), " [ "...)
+	dst = append(hexadecimal(dst, " Flags=", uint64(flags), 4), " [ "...)
 	for i, name := range ctFlags {
 		switch {
 		case flags&(1<<i) == 0, name == "AuthRequired" && f.release < 14:
@@ -120,7 +120,7 @@ func (f format) appendCTFlags(dst []byte, flags uint16) []byte {
 		dst = append(append(dst, name...), ' ')
 	}
 	if rest := flags >> len(ctFlags) << len(ctFlags); rest != 0 {
-		dst = append(hex(dst, "Unknown=", uint64(rest), 4), ' ')
+		dst = append(hexadecimal(dst, "Unknown=", uint64(rest), 4), ' ')
 	}
 	return append(dst, ']')
 }

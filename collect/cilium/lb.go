@@ -108,10 +108,10 @@ func (f format) appendFrontend(dst, v []byte) []byte {
 	}
 	dst = append(word(dst, " (", uint64(port(v[6:]))), ')')
 	if f.release < 12 {
-		return append(hex(dst, " [FLAGS: ", uint64(v[8]), 1), ']')
+		return append(hexadecimal(dst, " [FLAGS: ", uint64(v[8]), 1), ']')
 	}
-	dst = hex(dst, " [", uint64(v[8]), 1)
-	return append(hex(dst, " ", uint64(v[9]), 1), ']')
+	dst = hexadecimal(dst, " [", uint64(v[8]), 1)
+	return append(hexadecimal(dst, " ", uint64(v[9]), 1), ']')
 }
 
 // serviceFlags names the flags of a service.

@@ -18,8 +18,8 @@ func word(dst []byte, name string, n uint64) []byte {
 	return strconv.AppendUint(append(dst, name...), n, 10)
 }
 
-// hex appends a number as %#02x or %#04x does: so many digits at least.
-func hex(dst []byte, name string, n uint64, digits int) []byte {
+// hexadecimal appends a number as %#02x or %#04x does: so many digits at least.
+func hexadecimal(dst []byte, name string, n uint64, digits int) []byte {
 	dst = append(append(dst, name...), "0x"...)
 	for d := digits - 1; d > 0 && n>>(4*d) == 0; d-- {
 		dst = append(dst, '0')
