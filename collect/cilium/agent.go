@@ -79,7 +79,7 @@ func (a *Agent) get(ctx context.Context, what string) (*body, error) {
 		cancel()
 		return nil, fmt.Errorf("cilium's agent: GET %s: %w", what, err)
 	}
-	b := &body{in: r.Body, cancel: cancel, left: a.answer, most: a.ofElements, element: a.ofElements}
+	b := &body{ctx: ctx, in: r.Body, cancel: cancel, left: a.answer, most: a.ofElements, element: a.ofElements}
 	if r.StatusCode != http.StatusOK {
 		b.Close()
 		return nil, fmt.Errorf("cilium's agent: GET %s: status %d", what, r.StatusCode)
@@ -89,6 +89,7 @@ func (a *Agent) get(ctx context.Context, what string) (*body, error) {
 
 // body is an answer, of which no more is read than may be held.
 type body struct {
+	ctx           context.Context
 	in            io.ReadCloser
 	cancel        context.CancelFunc
 	left          int64 // of the answer
@@ -103,6 +104,9 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p[:min(int64(len(p)), room)])
 	b.left -= int64(n)
 	b.element -= int64(n)
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = b.ctx.Err() // and not that the connection is closed
+	}
 	return n, err
 }
 
@@ -200,12 +204,17 @@ func (e *elements[T]) begin(member string) error {
 	switch {
 	case err != nil:
 		return e.broken(err)
-	case t == nil, t == json.Delim('[') && !e.d.More():
-		return fmt.Errorf("cilium's agent: GET %s: the list is empty: %w", e.what, fs.ErrNotExist)
-	case t != json.Delim('['):
+	case t != nil && t != json.Delim('['):
 		return e.broken(errNoList)
+	case t != nil && e.d.More():
+		return nil
+	case t != nil:
+		// More does not tell the end of the list from a failure to read on.
+		if _, err := e.d.Token(); err != nil {
+			return e.broken(err)
+		}
 	}
-	return nil
+	return fmt.Errorf("cilium's agent: GET %s: the list is empty: %w", e.what, fs.ErrNotExist)
 }
 
 // find gives the first token of a member.
@@ -243,7 +252,7 @@ func (e *elements[T]) more(dst []byte) ([]byte, error) {
 				return dst, e.broken(err)
 			}
 			e.over = true
-			return append(dst, "\n]\n"...), nil
+			return append(dst, "\n]\n\n"...), nil
 		}
 		var o T
 		if err := e.d.Decode(&o); err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // answers is what an agent says, by path.
@@ -112,7 +114,7 @@ func TestAgentAsBefore(t *testing.T) {
 	(&testNode{t, root}).agent(answers{"/v1/service": files["cilium-service-list.json"]})
 	in, err := openAgent(t, root).Services(context.Background())
 	if got, want := all(t, in, err), files["cilium-service-list.json"]; got != want {
-		t.Errorf("got\n%.2000s\nwant\n%.2000s", got, want)
+		t.Error(cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
 	}
 }
 

@@ -125,7 +125,7 @@ func (d *Datapath) Connections() (io.ReadCloser, error) {
 			names = append(names, n)
 		}
 	}
-	return d.stream(names, ctLayouts, d.format.appendCT, true)
+	return d.stream(names, ctLayouts, d.format.appendCT)
 }
 
 // isLocal tells the name of the table of connections of one endpoint.
@@ -144,12 +144,12 @@ func (d *Datapath) NAT() (io.ReadCloser, error) {
 	if f.uptime = uptime(); f.now != 0 {
 		f.now = f.uptime
 	}
-	return d.stream(natNames, natLayouts, f.appendNAT, false)
+	return d.stream(natNames, natLayouts, f.appendNAT)
 }
 
 // stream lists maps entry by entry: it needs the memory of one batch.
-func (d *Datapath) stream(names []string, layouts []layout, line func([]byte, layout, []byte, []byte) []byte, blank bool) (io.ReadCloser, error) {
-	s := &stream{line: line, blank: blank}
+func (d *Datapath) stream(names []string, layouts []layout, line func([]byte, layout, []byte, []byte) []byte) (io.ReadCloser, error) {
+	s := &stream{line: line}
 	err := d.each(names, layouts, func(m *pinned, l layout) error {
 		s.maps = append(s.maps, section{m, l, newCursor(m)})
 		return nil
@@ -191,12 +191,12 @@ func (d *Datapath) each(names []string, layouts []layout, do func(*pinned, layou
 	return broken
 }
 
-// stream is a listing of which each entry is a line.
+// stream is a listing of which each entry is a line. An empty line is behind each
+// map.
 type stream struct {
-	maps  []section
-	line  func([]byte, layout, []byte, []byte) []byte
-	blank bool  // an empty line behind each map
-	err   error // of a map that is not listed
+	maps []section
+	line func([]byte, layout, []byte, []byte) []byte
+	err  error // of a map that is not listed
 }
 
 type section struct {
@@ -224,12 +224,9 @@ func (s *stream) more(dst []byte) ([]byte, error) {
 	if err != io.EOF && s.err == nil {
 		s.err = err
 	}
-	if s.blank {
-		dst = append(dst, '\n')
-	}
 	at.m.close()
 	s.maps = s.maps[1:]
-	return dst, nil
+	return append(dst, '\n'), nil
 }
 
 func (s *stream) close() {
