@@ -140,6 +140,7 @@ type recorder struct {
 	o          Options
 	spaces     []*space
 	found      *netns.Found // nil when the spaces are a test's
+	away       bool         // from the namespace that the thread started in
 	processes  *kernel.Processes
 	docker     *docker.Client              // nil when no daemon runs
 	containers map[string]docker.Container // of docker, by id

@@ -60,11 +60,19 @@ func (r *recorder) start(ctx context.Context, exe string, args []string) (source
 		return nil, err
 	}
 	defer w.Close()
+	// No input, also where there is no /dev/null: in an empty container.
+	in, none, err := os.Pipe()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	defer in.Close()
+	none.Close()
 	c := &child{out: out, done: make(chan struct{})}
 	c.cmd = &exec.Cmd{
 		Path: exe, Args: append([]string{exe}, args...), Dir: "/",
-		Env:    []string{"PATH=" + r.o.Path, "LC_ALL=C"},
-		Stdout: w, Stderr: &c.said, WaitDelay: leftovers,
+		Env:   []string{"PATH=" + r.o.Path, "LC_ALL=C"},
+		Stdin: in, Stdout: w, Stderr: &c.said, WaitDelay: leftovers,
 		// Pdeathsig: nothing stays behind when the collector itself is killed.
 		SysProcAttr: &syscall.SysProcAttr{Chroot: root, Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}

@@ -365,7 +365,7 @@ func (it *item) judge(e ended, size int64) (because, detail string) {
 		return notFound, "/proc/" + it.file + ": the kernel does not have it, or its module is not loaded"
 	case errors.Is(e.err, fs.ErrPermission) && it.file != "":
 		return permission, "/proc/" + it.file + ": only root may read it; run as root"
-	case errors.Is(e.err, fs.ErrNotExist):
+	case errors.Is(e.err, fs.ErrNotExist) && it.tools == nil: // find saw the tool
 		return notFound, plain(e.err.Error()) + kept
 	case errors.Is(e.err, fs.ErrPermission):
 		return permission, plain(e.err.Error()) + kept

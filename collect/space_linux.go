@@ -111,12 +111,12 @@ func (r *recorder) listSpaces(ctx context.Context) (spaces []*space) {
 // says whether that went well; if not, it has noted why, once.
 func (r *recorder) enter(s *space) bool {
 	switch {
-	case s == nil && r.found == nil, s != nil && s.n == nil:
+	case s == nil && !r.away, s != nil && s.n == nil:
 		return true
 	case s == nil:
+		r.away = false
 		if err := r.found.Return(); err != nil {
-			// Host items ask files and daemons, whatever the namespace.
-			r.warnings = append(r.warnings, plain(err.Error()))
+			r.warn(plain(err.Error())) // items of the host ask files and daemons: no loss
 		}
 		return true
 	case s.closed:
@@ -124,6 +124,7 @@ func (r *recorder) enter(s *space) bool {
 	}
 	err := s.n.Enter()
 	if err == nil {
+		r.away = true
 		return true
 	}
 	s.closed = true

@@ -19,7 +19,10 @@ type resolver struct {
 	failed      error                 // the first error of reading what answers quote
 	cut         map[string]int        // sockets left out, by artifact: whose address was cut is not known
 	chosen      map[choiceKey]choices // what proxies may choose
-	takenAt     map[takenKey]map[netip.AddrPort]netip.AddrPort
+	takenAt     map[takenKey]takenBy
+	groups      map[legsKey]legs
+	counted     map[*place]map[record.Tuple]reading
+	locals      map[*place]map[netip.AddrPort][]record.Socket
 	legs        map[socketKey]bool // connections of proxies that are part of other paths
 	inbound     map[*place]bool    // places whose proxy's inbound side some path explains
 	quoted      map[record.Pos]string
@@ -39,7 +42,8 @@ type socketKey struct {
 func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
-		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]map[netip.AddrPort]netip.AddrPort{}, legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
+		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple]reading{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
+		legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
 }
 
 // keep remembers the first error of look-ups in the middle of an answer; the

@@ -37,6 +37,11 @@ func (r *resolver) acceptedBeside(c *conn, cur record.Tuple) (step, bool) {
 		}
 		s := step{mechanism: r.captureMechanism(c.place), via: viaAccepted, place: c.place, before: cur, state: k.State, socket: k.Pos}
 		s.after = record.Tuple{Source: cur.Source, Destination: k.Local}
+		if len(r.dialledFrom(c.place, cur.Source)) > 1 {
+			// Its redirection kept the port of one of them, and no table tells
+			// of which.
+			s.after.Source, s.socket = netip.AddrPort{}, record.Pos{}
+		}
 		return s, true
 	}
 	return step{}, false
@@ -47,7 +52,7 @@ func (r *resolver) acceptedBeside(c *conn, cur record.Tuple) (step, bool) {
 func (r *resolver) noteLegs(c *conn) {
 	if c.captured > 0 {
 		s := c.steps[c.captured-1]
-		r.useSocket(s.place, c.protocol, s.after.Destination, s.before.Source)
+		r.useSocket(s.place, c.protocol, s.after.Destination, s.after.Source)
 	}
 	for i := range c.steps {
 		s := c.steps[i]

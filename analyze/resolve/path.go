@@ -95,10 +95,15 @@ func (r *resolver) follow(c *conn) error {
 				c.arrived = len(c.steps)
 				break
 			}
-			if k, ok := r.acceptedAs(s.place, s.after.Destination, cur.Source); ok {
+			if k, ok := r.acceptedAs(s.place, s.after.Destination, s.after.Source); ok {
 				c.steps[len(c.steps)-1].socket = k.Pos
 			}
 			c.captured = len(c.steps)
+			if s.after.Source.IsValid() && s.after.Source != cur.Source { // the proxy knows it by another port
+				if _, logs, err = r.reachable(c, record.Tuple{Source: s.after.Source, Destination: cur.Destination}, at); err != nil {
+					return err
+				}
+			}
 			next, ok, err := r.throughProxy(c, cur, s, logs)
 			if err != nil || !ok {
 				c.final = cur

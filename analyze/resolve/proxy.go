@@ -161,32 +161,28 @@ func (r *resolver) throughProxy(c *conn, cur record.Tuple, s step, logs []sighti
 		r.ownLeg(c, cur, l, &next)
 		return next, ok, nil
 	}
-	u, why, err := r.oneOf(c, cur, s, set, l)
-	if err != nil {
-		return step{}, false, err
-	}
-	if u != nil {
+	if u, why := r.oneOf(cur, s, set, l); u != nil {
 		c.deduced, c.note = true, why
 		next := step{mechanism: s.mechanism, via: viaUpstream, place: s.place, before: s.after, ts: u.ts, socket: u.socket}
 		next.after = record.Tuple{Source: u.local, Destination: u.remote}
 		return next, true, nil
 	}
-	r.remain(c, cur, set, l)
+	r.remain(c, cur, s, set, l)
 	return step{}, false, nil
 }
 
 // remain notes what is left where no single upstream connection is: the hosts
 // to which the proxy holds connections, else all that it may choose.
-func (r *resolver) remain(c *conn, cur record.Tuple, set choices, l legs) {
+func (r *resolver) remain(c *conn, cur record.Tuple, s step, set choices, l legs) {
 	hosts := byHost(l.ups)
 	switch {
 	case l.tunnels > 0:
 		c.between = set.list
 	case len(hosts) > 1 || len(hosts) == 1 && !set.http && len(l.strays) == 0:
-		if set.tcp && len(l.ups) < l.clients {
-			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", l.clients, len(l.ups))
+		if set.tcp && len(l.ups) < len(l.downs) {
+			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", len(l.downs), len(l.ups))
 		}
-		c.between = r.narrow(set, hosts, cur)
+		c.between = r.narrow(set, hosts, cur, l.likely(s.after.Source))
 	case len(hosts) == 1 || len(l.strays) > 0:
 		c.between = append(r.connected(set, hosts), strays(l.strays)...)
 	case set.blackhole:
@@ -209,41 +205,42 @@ func byHost(ups []upstream) map[netip.AddrPort][]upstream {
 // oneOf leaves one upstream connection by elimination, where that is sound: a
 // proxy that looks into HTTP may send each request elsewhere, one that passes
 // TCP through has an upstream connection for each that it took.
-func (r *resolver) oneOf(c *conn, cur record.Tuple, s step, set choices, l legs) (*upstream, string, error) {
+func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstream, string) {
 	if len(l.ups) == 0 || l.tunnels > 0 {
-		return nil, "", nil
+		return nil, ""
 	}
-	if !set.http {
-		if u, why, err := r.pairUpstream(c, cur, s, set, l); u != nil || err != nil {
-			return u, why, err
-		}
+	if u, why := l.paired(s.after.Source, set.tcp); u != nil {
+		return u, why
 	}
-	if len(byHost(l.ups)) != 1 || len(l.strays) > 0 {
-		return nil, "", nil
+	if len(byHost(l.ups)) != 1 || len(l.strays) > 0 || l.elsewhere(l.ups[0].remote) {
+		return nil, ""
 	}
 	u := l.ups[0]
 	if len(l.ups) > 1 {
 		u.local = netip.AddrPort{}
 	}
-	enough := len(l.ups) >= l.clients
+	enough := len(l.ups) >= len(l.downs)
 	switch {
 	case u.remote == cur.Destination && set.through && enough:
-		return &u, "the proxy has no listener for this address, and its own connections to it are those that it passes through", nil
+		return &u, "the proxy has no listener for this address, and its own connections to it are those that it passes through"
 	case len(set.list) == 1 && set.complete && u.remote == set.list[0].address && (set.http || enough):
-		return &u, "the only host of the cluster behind this address, and the proxy is connected to it", nil
+		return &u, "the only host of the cluster behind this address, and the proxy is connected to it"
 	case set.tcp && enough:
-		return &u, fmt.Sprintf("the proxy passes TCP through here, and all its upstream connections for this address (%d) go to one host", len(l.ups)), nil
-	case !set.http && len(l.ups) == 1 && l.clients <= 1:
-		return &u, "the proxy has one connection from this client and one upstream connection to a host behind this address", nil
+		return &u, fmt.Sprintf("the proxy passes TCP through here, and all its upstream connections for this address (%d) go to one host", len(l.ups))
+	case !set.http && len(l.ups) == 1 && len(l.downs) <= 1:
+		return &u, "the proxy has one connection from this client and one upstream connection to a host behind this address"
 	}
-	return nil, "", nil
+	return nil, ""
 }
 
 // narrow keeps the candidates to which the proxy holds a connection. One to
 // the dialled address itself was passed through: what stands behind it remains.
-func (r *resolver) narrow(set choices, hosts map[netip.AddrPort][]upstream, cur record.Tuple) (out []choice) {
+func (r *resolver) narrow(set choices, hosts map[netip.AddrPort][]upstream, cur record.Tuple, likely *upstream) (out []choice) {
 	for _, a := range sortedEndpoints(hosts) {
 		ch := choice{address: a, reason: "the proxy holds an upstream connection to it", pos: hosts[a][0].pos()}
+		if likely != nil && likely.remote == a {
+			ch.reason, ch.pos = "likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes", likely.pos()
+		}
 		for _, x := range set.list {
 			if x.address == a {
 				ch.name, ch.mech = x.name, x.mech

@@ -1,8 +1,8 @@
 package resolve
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 
@@ -30,9 +30,18 @@ func (u *upstream) pos() record.Pos {
 type legs struct {
 	ups    []upstream // to hosts behind the address, or to the address itself
 	strays []upstream // to hosts that no cluster explains: perhaps one that left it
-	// clients counts the connections that the proxy took and may lead to the
-	// same hosts, the one that is asked about among them.
-	clients int
+	// downs are the connections that the proxy took and may lead to the same
+	// hosts, the one that is asked about among them.
+	downs []down
+	// dialling are the hosts with which a connection of the proxy is being
+	// opened.
+	dialling map[netip.AddrPort]bool
+	// pairs tells of the downs, by the source that the proxy sees, which
+	// upstream connection the sockets lay beside them.
+	pairs map[netip.AddrPort]pairing
+	// lined: each down is followed by its own upstream connection in the order
+	// of inodes, and none is left over.
+	lined bool
 	// tunnels counts connections to other proxies that may carry many.
 	tunnels int
 	// whole: the listing shows the proxy's own sockets, so that one that is
@@ -47,9 +56,29 @@ const tunnelPort = 15008
 // proxy or its agent holds there carries nobody's connection.
 var controlPorts = map[uint16]bool{15000: true, 15004: true, 15010: true, 15012: true, 15014: true, 15017: true, 15020: true, 15021: true, 15053: true, 15090: true}
 
+// legsKey is one group of connections that a proxy took: those that may lead
+// to the hosts behind one address.
+type legsKey struct {
+	choiceKey
+	into netip.AddrPort
+}
+
 // proxyLegs finds the connections of the proxy that took a connection: its
-// sockets, and entries of the place's table that pass unchanged.
-func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (l legs, err error) {
+// sockets, and entries of the place's table that pass unchanged. They are the
+// same for all connections of a group.
+func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (legs, error) {
+	key := legsKey{choiceKey{s.place, c.host, cur.Destination, c.protocol}, s.after.Destination}
+	if l, ok := r.groups[key]; ok {
+		return l, nil
+	}
+	l, err := r.readLegs(c, cur, s, set)
+	if err == nil {
+		r.groups[key] = l
+	}
+	return l, err
+}
+
+func (r *resolver) readLegs(c *conn, cur record.Tuple, s step, set choices) (l legs, err error) {
 	taken, err := r.taken(s.place, s.after.Destination)
 	if err != nil {
 		return l, err
@@ -59,11 +88,15 @@ func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (l 
 		want[x.address] = true
 	}
 	found := map[record.Tuple]*upstream{}
+	l.dialling = map[netip.AddrPort]bool{}
 	l.whole = r.proxySockets(c, s, taken, func(k record.Socket) {
 		t := record.Tuple{Source: k.Local, Destination: k.Remote}
-		if u := found[t]; u == nil {
+		switch u := found[t]; {
+		case k.State == "SYN_SENT":
+			l.dialling[k.Remote] = true
+		case u == nil:
 			found[t] = &upstream{local: k.Local, remote: k.Remote, inode: k.Inode, socket: k.Pos}
-		} else if u.inode == 0 {
+		case u.inode == 0:
 			u.inode = k.Inode
 		}
 	})
@@ -71,8 +104,8 @@ func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (l 
 		return l, err
 	}
 	dialled := map[netip.AddrPort]bool{}
-	for _, dst := range taken {
-		dialled[dst] = true
+	for _, t := range taken.by {
+		dialled[t.dialled] = true
 	}
 	for _, u := range found {
 		switch {
@@ -87,10 +120,13 @@ func (r *resolver) proxyLegs(c *conn, cur record.Tuple, s step, set choices) (l 
 	}
 	sortUpstreams(l.ups)
 	sortUpstreams(l.strays)
-	for _, dst := range taken {
-		if dst == cur.Destination || !dst.IsValid() || r.shares(c, s.place, dst, want) {
-			l.clients++
+	for _, seen := range sortedEndpoints(taken.by) {
+		if dst := taken.by[seen].dialled; dst == cur.Destination || !dst.IsValid() || r.shares(c, s.place, dst, want) {
+			l.downs = append(l.downs, down{seen: seen, carries: dst.IsValid() && !r.proxyChoices(s.place, dst, c).http})
 		}
+	}
+	if !set.http {
+		r.pair(&l, s, found)
 	}
 	return l, nil
 }
@@ -106,23 +142,22 @@ func sortUpstreams(list []upstream) {
 
 // proxySockets walks the sockets in a place that may be upstream ones of its
 // proxy, and tells whether the listing shows the proxy's sockets.
-func (r *resolver) proxySockets(c *conn, s step, taken map[netip.AddrPort]netip.AddrPort, f func(record.Socket)) (whole bool) {
+func (r *resolver) proxySockets(c *conn, s step, taken takenBy, f func(record.Socket)) (whole bool) {
 	named := false
 	for _, k := range r.inPlace(s.place) {
 		named = named || strings.HasPrefix(k.Program, "envoy")
 	}
 	listening := len(s.place.listeners[listenKey{c.protocol, s.after.Destination.Port()}]) > 0
 	for _, k := range r.inPlace(s.place) {
-		if k.Local == s.after.Destination && k.Remote == s.after.Source {
+		if k.Local == s.after.Destination {
 			whole = listening
 		}
-		_, captured := taken[k.Local]
-		if k.Protocol != c.protocol || captured || k.Remote.Addr().IsLoopback() || k.Local.Addr().IsLoopback() ||
+		if k.Protocol != c.protocol || taken.clients[k.Local] || k.Remote.Addr().IsLoopback() || k.Local.Addr().IsLoopback() ||
 			len(s.place.listeners[listenKey{k.Protocol, k.Local.Port()}]) > 0 || r.proxyPort(s.place, k.Local.Port()) {
 			continue
 		}
 		envoys := strings.HasPrefix(k.Program, "envoy")
-		if k.State == "ESTABLISHED" && (envoys || !named && k.Program == "") {
+		if (k.State == "ESTABLISHED" || k.State == "SYN_SENT") && (envoys || !named && k.Program == "") {
 			f(k)
 		}
 	}
@@ -130,7 +165,7 @@ func (r *resolver) proxySockets(c *conn, s step, taken map[netip.AddrPort]netip.
 }
 
 // tableLegs adds what the table of a place shows of connections to hosts.
-func (r *resolver) tableLegs(c *conn, p *place, want map[netip.AddrPort]bool, taken map[netip.AddrPort]netip.AddrPort, found map[record.Tuple]*upstream) error {
+func (r *resolver) tableLegs(c *conn, p *place, want map[netip.AddrPort]bool, taken takenBy, found map[record.Tuple]*upstream) error {
 	for a := range want {
 		list, err := r.st.TranslationsServed(a)
 		if err != nil {
@@ -140,7 +175,7 @@ func (r *resolver) tableLegs(c *conn, p *place, want map[netip.AddrPort]bool, ta
 			if r.placeOf[t.Section] != p || !r.current[t.Section] || t.Protocol != c.protocol || t.Before != t.After || t.Via != record.ViaConntrack || t.Closing {
 				continue
 			}
-			if _, captured := taken[t.Before.Source]; captured {
+			if taken.clients[t.Before.Source] {
 				continue
 			}
 			r.use(t.Pos)
@@ -161,35 +196,73 @@ type takenKey struct {
 	into  netip.AddrPort
 }
 
-// taken are the connections that the proxy in a place took at one address:
-// for each client, what it dialled; not valid where only the proxy's accepted
-// socket shows it.
-func (r *resolver) taken(p *place, into netip.AddrPort) (map[netip.AddrPort]netip.AddrPort, error) {
+// takenBy are connections that a proxy took.
+type takenBy struct {
+	// by has for each source, as the proxy sees it, who dialled what. Where
+	// clients hold one port towards several addresses, the redirection gives
+	// all but the first another. What was dialled is not valid where only the
+	// proxy's accepted socket shows the connection.
+	by map[netip.AddrPort]takenConn
+	// clients are the clients' own addresses.
+	clients map[netip.AddrPort]bool
+}
+
+type takenConn struct{ client, dialled netip.AddrPort }
+
+// taken are the connections that the proxy in a place took at one address.
+func (r *resolver) taken(p *place, into netip.AddrPort) (takenBy, error) {
 	if out, ok := r.takenAt[takenKey{p, into}]; ok {
 		return out, nil
 	}
-	out := map[netip.AddrPort]netip.AddrPort{}
+	out := takenBy{by: map[netip.AddrPort]takenConn{}, clients: map[netip.AddrPort]bool{}}
 	for _, k := range r.inPlace(p) {
 		if k.Local == into {
-			out[k.Remote] = netip.AddrPort{}
+			out.by[k.Remote] = takenConn{client: k.Remote}
 		}
 	}
-	for _, k := range r.inPlace(p) {
-		if dst, ok := out[k.Local]; ok && !dst.IsValid() {
-			out[k.Local] = k.Remote
+	for seen := range out.by {
+		if dst := r.dialledFrom(p, seen); len(dst) == 1 {
+			out.by[seen] = takenConn{client: seen, dialled: dst[0]}
 		}
 	}
 	list, err := r.st.TranslationsServed(into)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	for _, t := range list {
 		if r.placeOf[t.Section] == p && r.current[t.Section] && t.Via == record.ViaConntrack && t.Before != t.After && !t.Closing {
-			out[t.Before.Source] = t.Before.Destination
+			out.by[t.After.Source] = takenConn{client: t.Before.Source, dialled: t.Before.Destination}
 		}
+	}
+	for _, t := range out.by {
+		out.clients[t.client] = true
 	}
 	r.takenAt[takenKey{p, into}] = out
 	return out, nil
+}
+
+// dialledFrom are the addresses to which sockets of a place lead from one of
+// its own addresses.
+func (r *resolver) dialledFrom(p *place, local netip.AddrPort) (out []netip.AddrPort) {
+	for _, k := range r.byLocal(p)[local] {
+		if !slices.Contains(out, k.Remote) {
+			out = append(out, k.Remote)
+		}
+	}
+	return out
+}
+
+// byLocal are the sockets of a place by their own address.
+func (r *resolver) byLocal(p *place) map[netip.AddrPort][]record.Socket {
+	out, ok := r.locals[p]
+	if !ok {
+		out = map[netip.AddrPort][]record.Socket{}
+		for _, k := range r.inPlace(p) {
+			out[k.Local] = append(out[k.Local], k)
+		}
+		r.locals[p] = out
+	}
+	return out
 }
 
 // otherCluster tells whether a host is one of any cluster that the proxy knows.
@@ -219,80 +292,10 @@ func (r *resolver) shares(c *conn, p *place, dst netip.AddrPort, hosts map[netip
 
 // acceptedAs is the proxy's own socket of a connection that it took.
 func (r *resolver) acceptedAs(p *place, into, client netip.AddrPort) (record.Socket, bool) {
-	for _, k := range r.inPlace(p) {
-		if k.Local == into && k.Remote == client {
+	for _, k := range r.byLocal(p)[into] {
+		if k.Remote == client {
 			return k, true
 		}
 	}
 	return record.Socket{}, false
-}
-
-// opened is one socket that a proxy made, in the order of inodes: it accepted a
-// connection, or opened one to an upstream host.
-type opened struct {
-	inode uint64
-	up    *upstream // nil: it accepted
-	stray bool
-}
-
-// opening lists the sockets of a proxy that may belong to connections to the
-// hosts of a set.
-func (r *resolver) opening(c *conn, cur record.Tuple, s step, set choices, l legs) ([]opened, error) {
-	taken, err := r.taken(s.place, s.after.Destination)
-	if err != nil {
-		return nil, err
-	}
-	want := map[netip.AddrPort]bool{}
-	for _, x := range set.list {
-		want[x.address] = true
-	}
-	var out []opened
-	seen := map[uint64]bool{}
-	for _, k := range r.inPlace(s.place) {
-		dst := taken[k.Remote]
-		if k.Local == s.after.Destination && k.Inode != 0 && !seen[k.Inode] && (dst == cur.Destination || !dst.IsValid() || r.shares(c, s.place, dst, want)) {
-			seen[k.Inode] = true
-			out = append(out, opened{inode: k.Inode})
-		}
-	}
-	for i := range l.ups {
-		out = append(out, opened{inode: l.ups[i].inode, up: &l.ups[i]})
-	}
-	for i := range l.strays {
-		out = append(out, opened{inode: l.strays[i].inode, up: &l.strays[i], stray: true})
-	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].inode < out[j].inode })
-	for len(out) > 0 && out[0].inode == 0 {
-		out = out[1:] // known from tables only
-	}
-	return out, nil
-}
-
-// pairUpstream pairs the accepted socket with an upstream one by the order of
-// their inodes: the proxy opens the upstream right after it accepts, and the
-// kernel numbers sockets in order. It counts only where the two are close
-// neighbours and nothing around them interleaves.
-func (r *resolver) pairUpstream(c *conn, cur record.Tuple, s step, set choices, l legs) (*upstream, string, error) {
-	const near, apart = 4, 16
-	mine, ok := r.acceptedAs(s.place, s.after.Destination, cur.Source)
-	if !ok {
-		return nil, "", nil
-	}
-	list, err := r.opening(c, cur, s, set, l)
-	if err != nil {
-		return nil, "", err
-	}
-	at := sort.Search(len(list), func(i int) bool { return list[i].inode >= mine.Inode })
-	if mine.Inode == 0 || at+1 >= len(list) || list[at].up != nil {
-		return nil, "", nil
-	}
-	next := list[at+1]
-	switch {
-	case next.up == nil || next.stray || next.inode > mine.Inode+near:
-	case at > 0 && list[at-1].up == nil && list[at-1].inode+apart >= mine.Inode:
-	case at+2 < len(list) && list[at+2].up != nil && list[at+2].inode <= mine.Inode+apart:
-	default:
-		return next.up, fmt.Sprintf("socket inodes: the proxy accepted the connection as %d and opened the upstream one as %d", mine.Inode, next.inode), nil
-	}
-	return nil, "", nil
 }

@@ -83,7 +83,7 @@ func (r *resolver) ownLeg(c *conn, cur record.Tuple, l legs, s *step) {
 			own = append(own, u)
 		}
 	}
-	if len(own) != 1 || l.clients > 1 {
+	if len(own) != 1 || len(l.downs) > 1 {
 		return
 	}
 	s.after.Source, s.socket = own[0].local, own[0].pos()

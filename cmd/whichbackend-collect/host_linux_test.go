@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -283,6 +284,52 @@ func TestKilled(t *testing.T) {
 		}
 		if time.Now().After(end) {
 			t.Fatalf("process %d still runs", pid)
+		}
+	}
+}
+
+// TestEmptyContainer: the program needs nothing around it, and sees its host
+// where that is mounted.
+func TestEmptyContainer(t *testing.T) {
+	if !ownHost(t) {
+		return
+	}
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "collect"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, sub := range []string{"host", "proc", "tmp"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer unix.Unmount(filepath.Join(dir, "host"), unix.MNT_DETACH)
+	defer unix.Unmount(filepath.Join(dir, "proc"), unix.MNT_DETACH)
+	if err := errors.Join(unix.Mount("/", filepath.Join(dir, "host"), "", unix.MS_BIND|unix.MS_REC, ""), unix.Mount("proc", filepath.Join(dir, "proc"), "proc", 0, "")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("nft", "add", "table", "inet", "lab").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for args, want := range map[string]bool{"": false, "--host-root /host": true} {
+		c := exec.Command("/collect", append(strings.Fields(args), "-o", "-")...)
+		c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: dir}
+		var said bytes.Buffer
+		c.Stderr = &said
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", args, err, said.String())
+		}
+		files, m := read(t, bytes.NewReader(out))
+		nft, sockets := false, false
+		for path, text := range files {
+			nft = nft || strings.HasSuffix(path, "/nft-list-ruleset.txt") && strings.Contains(text, "table inet lab")
+			sockets = sockets || strings.HasSuffix(path, "/ss-tanpie.txt")
+		}
+		if nft != want || !sockets {
+			t.Errorf("%q: the host's nft %v, sockets %v: missing %+v", args, nft, sockets, m.Missing)
 		}
 	}
 }

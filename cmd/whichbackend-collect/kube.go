@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -70,6 +71,7 @@ recorded; 1 error, and no bundle; 2 usage.`,
 	f.StringVar(&k.o.Agent, "node-agent", "", "an image for a pod on each node that records all of it")
 	f.StringVar(&k.o.AgentNamespace, "agent-namespace", "kube-system", "the namespace for these pods")
 	f.StringSliceVar(&k.o.Binaries, "binary", nil, "a build of this program for nodes of another architecture; repeatable")
+	a.packetFlags(f)
 	f.IntVar(&k.o.Parallel, "parallel", 8, "how many kubectl run at once")
 	f.StringVar(&k.o.Context, "context", "", "the context of kubectl")
 	f.StringVar(&k.o.Kubeconfig, "kubeconfig", "", "the configuration of kubectl")
@@ -83,6 +85,9 @@ func (k *kubeFlags) run(ctx context.Context) error {
 	o := k.o
 	o.Env, o.Timeout, o.Note = os.Environ(), k.timeout, k.note
 	o.Collector = bundle.Collector{Version: version, Commit: commit()}
+	if k.packets.For > 0 {
+		o.AgentFlags = []string{"--pcap", k.packets.For.String(), "--pcap-filter", k.packets.Filter, "--pcap-payload", strconv.Itoa(k.packets.Payload)}
+	}
 	if self, err := os.Executable(); err == nil {
 		o.Binaries = append(o.Binaries, self)
 	}
@@ -111,6 +116,9 @@ func (k *kubeFlags) check() error {
 	if err := k.app.check(); err != nil {
 		return err
 	}
+	if err := k.checkPackets(); err != nil {
+		return err
+	}
 	for _, list := range []struct {
 		flag string
 		in   []string
@@ -132,6 +140,8 @@ func (k *kubeFlags) check() error {
 	switch {
 	case k.all && len(k.o.Namespaces) > 0:
 		return usageError{errors.New("-A and -n contradict each other; give one")}
+	case k.packets.For > 0 && k.o.Agent == "":
+		return usageError{errors.New("--pcap: packets are captured by the pods of --node-agent IMAGE, which is not given")}
 	case k.o.Parallel < 1 || k.o.Parallel > 64:
 		return usageError{fmt.Errorf("--parallel %d: give 1 to 64", k.o.Parallel)}
 	case len(k.o.Binaries) > 0 && k.o.Agent == "":

@@ -24,7 +24,8 @@ func TestKubeUsage(t *testing.T) {
 		{[]string{"-o", out, "--parallel", "0"}, exitUsage, "--parallel 0"},
 		{[]string{"-o", out, "--binary", "x"}, exitUsage, "--node-agent"},
 		{[]string{"-o", out, "--timeout", "0s"}, exitUsage, "--timeout 0s"},
-		{[]string{"-o", out, "--pcap", "10s"}, exitUsage, "unknown flag"},
+		{[]string{"-o", out, "--pcap", "10s"}, exitUsage, "--node-agent"},
+		{[]string{"-o", out, "--node-agent", "busybox", "--pcap", "1s", "--pcap-filter", "portt 80"}, exitUsage, "portt"},
 		{[]string{"-o", out}, exitRuntime, "kubectl is not on PATH; install it"},
 		{[]string{"--dry-run"}, exitRuntime, "kubectl is not on PATH; install it"},
 	} {

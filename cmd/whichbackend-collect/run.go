@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"whichbackend/collect"
 	"whichbackend/collect/bundle"
@@ -112,10 +114,8 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 	f.Var(&a.size, "max-size", "the most to record, before compression, as 500M or 2G; the rest is noted as missing")
 	f.StringArrayVar(&a.netns, "netns", nil, "record only this network namespace: an inode, or a name of its owner as shop/web-0, with * as a wildcard; repeatable")
 	f.StringVar(&a.hostRoot, "host-root", "", "the folder where a container has its host's root folder mounted; files and commands are then the host's")
-	f.DurationVar(&a.packets.For, "pcap", 0, "capture packets meanwhile, for this long at least, as 10s: their headers, and nothing that an application sent")
-	f.StringVar(&a.packets.Filter, "pcap-filter", "", "capture only these packets, in words of pcap-filter(7), as \"host 10.0.0.7 and port 80\"")
+	a.packetFlags(f)
 	f.StringArrayVar(&a.packets.Namespaces, "pcap-netns", nil, "capture only in this network namespace, as --netns names it; repeatable")
-	f.IntVar(&a.packets.Payload, "pcap-payload", 0, "keep as many bytes behind the headers of each packet; they may hold secrets")
 	f.BoolVar(&a.estimate, "estimate", false, "count the rows of the large tables and estimate their size, and record nothing")
 	f.BoolVar(&a.version, "version", false, "tell the version")
 	return root
@@ -129,6 +129,13 @@ func (a *app) flags(cmd *cobra.Command, timeout time.Duration) {
 	f.StringVar(&a.note, "note", "", "a text for the bundle, as \"ticket 4711\"")
 	f.DurationVar(&a.timeout, "timeout", timeout, "the time for all; what is not recorded then is noted as missing")
 	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
+}
+
+// packetFlags are those of captures.
+func (a *app) packetFlags(f *pflag.FlagSet) {
+	f.DurationVar(&a.packets.For, "pcap", 0, "capture packets meanwhile, for this long at least, as 10s: their headers, and nothing that an application sent")
+	f.StringVar(&a.packets.Filter, "pcap-filter", "", "capture only these packets, in words of pcap-filter(7), as \"host 10.0.0.7 and port 80\"")
+	f.IntVar(&a.packets.Payload, "pcap-payload", 0, "keep as many bytes behind the headers of each packet; they may hold secrets")
 }
 
 func noArguments(_ *cobra.Command, args []string) error {
@@ -182,6 +189,12 @@ func (a *app) checkHost() error {
 	switch {
 	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
 		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
+	}
+	return a.checkPackets()
+}
+
+func (a *app) checkPackets() error {
+	switch {
 	case a.packets.For < 0 || a.packets.For >= a.timeout && a.packets.For > 0:
 		return usageError{fmt.Errorf("--pcap %v: must be shorter than --timeout, which is %v", a.packets.For, a.timeout)}
 	case a.packets.Payload < 0 || a.packets.Payload > 64<<10:
@@ -348,13 +361,7 @@ func searchPath(path string) string {
 	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
-func terminal(f *os.File) bool {
-	if f == nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-}
+func terminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
 
 // commit is the one that this program was built from, when the build knows.
 func commit() string {

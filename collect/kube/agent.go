@@ -99,7 +99,7 @@ func (a *agents) try(ctx context.Context, name string, chosen []*pod) (because, 
 // arguments are those of the collector on a node. Where pods were chosen, it
 // records their network namespaces and that of the node.
 func (a *agents) arguments(name string, chosen []*pod, left time.Duration) []string {
-	args := []string{"-o", "-", "--host-root", "/host", "--timeout", left.Round(time.Second).String()}
+	args := append([]string{"-o", "-", "--host-root", "/host", "--timeout", left.Round(time.Second).String()}, a.r.o.AgentFlags...)
 	if a.r.o.everything() && len(a.r.o.Namespaces) == 0 {
 		return args
 	}

@@ -73,9 +73,11 @@ func TestAgent(t *testing.T) {
 		reply{Match: `^get pod .*` + n2, Out: " ImagePullBackOff "},
 		reply{Match: n1 + `.* whichbackend-collect --version`, Err: noShell, Exit: 1},
 		reply{Match: n1 + `.* -- sh -c cat > /whichbackend/whichbackend-collect`},
-		reply{Match: n1 + `.* /whichbackend/whichbackend-collect -o - --host-root /host`, File: file, Exit: 6, Err: "warning: x\ncommand terminated with exit code 6"},
+		reply{Match: n1 + `.* /whichbackend/whichbackend-collect -o - --host-root /host --timeout \S+ --pcap 3s`, File: file, Exit: 6, Err: "warning: x\ncommand terminated with exit code 6"},
 	)...)
-	g := f.record(f.agentOptions())
+	o := f.agentOptions()
+	o.AgentFlags = []string{"--pcap", "3s"}
+	g := f.record(o)
 	for path, text := range map[string]string{
 		"n1/conntrack-L.txt": "tcp\n", "n1/netns/2/ss-tanpie.txt": "ESTAB\n", "n2/pods/other/old/proc-net-tcp.txt": "  sl  local_address\n",
 	} {

@@ -122,7 +122,7 @@ func newFake(t *testing.T, replies ...reply) *fake {
 
 // options are those with which the fake is asked.
 func (f *fake) options() Options {
-	return Options{Env: append(os.Environ(), "FAKE="+f.dir), Parallel: 8, Timeout: time.Minute, AgentNamespace: "kube-system"}
+	return Options{Env: append(os.Environ(), "FAKE="+f.dir, "GORACE=atexit_sleep_ms=0"), Parallel: 8, Timeout: time.Minute, AgentNamespace: "kube-system"}
 }
 
 // calls are the command lines that kubectl was run with.

@@ -45,6 +45,8 @@ type Options struct {
 	// Agent is an image for a pod on each node that records the node; "" starts
 	// none. AgentNamespace is where these pods live.
 	Agent, AgentNamespace string
+	// AgentFlags are flags of whichbackend-collect that its run on a node gets too.
+	AgentFlags []string
 	// Binaries are builds of this program to copy into the image, one for each
 	// architecture. The program itself is the last of them.
 	Binaries []string

@@ -168,7 +168,7 @@ func TestOneFails(t *testing.T) {
 		reply{Match: `kube-proxy-1 .* conntrack`, Out: "one\ntwo\nthr", Err: "\x1b[31mred\x00 \u202ealert\n" + strings.Repeat("x", 5000), Exit: 137},
 	)...)
 	o := f.options()
-	o.Timeout = 3 * time.Second
+	o.Timeout = 6 * time.Second
 	g := f.record(o)
 	if g.files["n1/pods/shop/web-1/ss-tanpie.txt"] == "" || g.files["cluster/pods.json"] == "" {
 		t.Errorf("lost: %v", g.Manifest.Artifacts)
