@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"whichbackend/collect/bundle"
+	"whichbackend/collect/cilium"
 	"whichbackend/collect/docker"
 	"whichbackend/collect/kernel"
 	"whichbackend/collect/netns"
@@ -143,6 +144,7 @@ type recorder struct {
 	processes  *kernel.Processes
 	docker     *docker.Client              // nil when no daemon runs
 	containers map[string]docker.Container // of docker, by id
+	datapath   *cilium.Datapath            // nil before it is asked for, and where Cilium is not
 	left       int64                       // bytes that may still be recorded, when o.Size is set
 	tools      map[string]string           // the version of each tool that was asked
 	warnings   []string

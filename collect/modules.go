@@ -149,20 +149,25 @@ func needsCRI(h *host, _ string) (string, string) {
 	return notFound, "no container runtime of Kubernetes listens here"
 }
 
-// needsCiliumMaps: where its file system is not mounted, cilium might mount it.
+// needsCiliumMaps: reading them neither loads nor mounts anything.
 func needsCiliumMaps(h *host, _ string) (string, string) {
-	_, err := os.Stat(h.file("sys/fs/bpf/tc/globals"))
+	entries, err := os.ReadDir(h.file("sys/fs/bpf/tc/globals"))
 	switch {
 	case os.IsPermission(err):
 		return permission, "/sys/fs/bpf: only root may read it; run as root"
 	case err != nil:
 		return notFound, "no maps of Cilium in /sys/fs/bpf/tc/globals"
 	}
-	return "", ""
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "cilium_") {
+			return "", ""
+		}
+	}
+	return notFound, "no maps of Cilium in /sys/fs/bpf/tc/globals"
 }
 
 func needsCiliumAgent(h *host, _ string) (string, string) {
-	if !h.exists("var/run/cilium/cilium.sock") {
+	if !h.exists("run/cilium/cilium.sock") && !h.exists("var/run/cilium/cilium.sock") {
 		return notFound, "no agent of Cilium listens on /var/run/cilium/cilium.sock"
 	}
 	return "", ""

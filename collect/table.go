@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"whichbackend/collect/cilium"
 	"whichbackend/collect/docker"
 	"whichbackend/collect/kernel"
 )
@@ -18,11 +19,7 @@ const (
 	slow  = 20 * time.Second // tables that grow with the connections
 )
 
-var (
-	noCRI   = []string{"unknown service runtime"}
-	noAgent = []string{`unknown command "bpf"`, `unknown command "service"`, `unknown command "endpoint"`}
-	cilium  = []string{"cilium-dbg", "cilium"}
-)
+var noCRI = []string{"unknown service runtime"}
 
 const (
 	rowOfSockets   = 420 // bytes, as measured: TCP with its counters
@@ -48,6 +45,11 @@ var table = []item{
 		why: "UDP sockets with process and inode: the client's end of DNS and QUIC.", deadline: slow, limit: 256 * mib},
 	{name: "proc-net-udp", when: first, file: "thread-self/net/udp", unless: "ss-uanpe", why: "UDP sockets over IPv4, where the kernel does not give more.", deadline: slow, limit: 256 * mib},
 	{name: "proc-net-udp6", when: first, file: "thread-self/net/udp6", unless: "ss-uanpe", why: "UDP sockets over IPv6.", deadline: slow, limit: 256 * mib},
+
+	{name: "cilium-bpf-ct-list-global", when: first, scope: onHost, args: []string{"cilium-dbg", "bpf", "ct", "list", "global"}, kernel: ciliumMaps((*cilium.Datapath).Connections), gate: needsCiliumMaps,
+		why: "The connections of Cilium's datapath: which backend a service chose for each.", deadline: slow, limit: 512 * mib},
+	{name: "cilium-bpf-nat-list", when: first, scope: onHost, args: []string{"cilium-dbg", "bpf", "nat", "list"}, kernel: ciliumMaps((*cilium.Datapath).NAT), gate: needsCiliumMaps,
+		why: "The addresses that Cilium's datapath rewrites: what a backend on another node sees of the client.", deadline: slow, limit: 512 * mib},
 
 	{name: "proxies", when: then, args: []string{"GET of the admin endpoints of Envoy and ztunnel, and the end of their access logs"}, many: proxies,
 		why: "Which listener of a proxy leads to which cluster, its endpoints and their connections; what ztunnel holds; rows of access logs. Without secrets.", deadline: 60 * time.Second, limit: 512 * mib},
@@ -88,6 +90,26 @@ var table = []item{
 		why: "The virtual addresses of the Swarm's services on every network; no environment, no arguments.", deadline: 10 * time.Second, limit: 64 * mib},
 	{name: "docker-task-inspect", when: then, scope: onHost, args: []string{"docker", "inspect", "--type", "task"}, many: dockerFile((*docker.Client).Tasks), gate: needsDocker,
 		why: "Which task runs on which node under which address, also on other hosts.", deadline: 10 * time.Second, limit: 64 * mib},
+	{name: "cilium-bpf-lb-list", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "lb", "list"}, kernel: ciliumMaps((*cilium.Datapath).Services), gate: needsCiliumMaps,
+		why: "The services of Cilium's datapath and the backends they may choose.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-bpf-lb-list-frontends", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "lb", "list", "--frontends"}, kernel: ciliumMaps((*cilium.Datapath).Frontends), gate: needsCiliumMaps,
+		why: "The same services with the numbers of their backends, which connections carry.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-bpf-lb-list-backends", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "lb", "list", "--backends"}, kernel: ciliumMaps((*cilium.Datapath).Backends), gate: needsCiliumMaps,
+		why: "Which number is which backend.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-bpf-lb-list-revnat", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "lb", "list", "--revnat"}, kernel: ciliumMaps((*cilium.Datapath).RevNAT), gate: needsCiliumMaps,
+		why: "Which number is which service.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-bpf-endpoint-list", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "endpoint", "list"}, kernel: ciliumMaps((*cilium.Datapath).Endpoints), gate: needsCiliumMaps,
+		why: "The endpoints of this node, their interfaces and identities.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-bpf-ipcache-list", when: then, scope: onHost, args: []string{"cilium-dbg", "bpf", "ipcache", "list"}, kernel: ciliumMaps((*cilium.Datapath).IPCache), gate: needsCiliumMaps,
+		why: "Which node an address of a pod is on.", deadline: slow, limit: 128 * mib},
+	{name: "cilium-endpoint-list", when: then, scope: onHost, args: []string{"cilium-dbg", "endpoint", "list", "-o", "json"}, many: ciliumAgent((*cilium.Agent).Endpoints), gate: needsCiliumAgent,
+		why: "Which pod an endpoint of this node is; no labels.", deadline: slow, limit: 256 * mib},
+	{name: "cilium-service-list", when: then, scope: onHost, args: []string{"cilium-dbg", "service", "list", "-o", "json"}, many: ciliumAgent((*cilium.Agent).Services), gate: needsCiliumAgent,
+		why: "The services as Cilium's agent has them, with their names.", deadline: slow, limit: 256 * mib},
+	{name: "cilium-node-list", when: then, scope: onHost, args: []string{"cilium-dbg", "node", "list", "-o", "json"}, many: ciliumAgent((*cilium.Agent).Nodes), gate: needsCiliumAgent,
+		why: "The nodes of the cluster and their addresses.", deadline: slow, limit: 256 * mib},
+	{name: "cilium-ip-list", when: then, scope: onHost, args: []string{"cilium-dbg", "ip", "list", "-o", "json"}, many: ciliumAgent((*cilium.Agent).Addresses), gate: needsCiliumAgent,
+		why: "Which pod has which address, also on other nodes; no labels.", deadline: slow, limit: 256 * mib},
 	{name: "crictl-pods", when: then, scope: onHost, tools: []string{"crictl"}, args: []string{"pods", "--no-trunc"}, version: "-v", gate: needsCRI, absent: noCRI,
 		why: "The pods of this node.", deadline: 10 * time.Second, limit: 16 * mib},
 	{name: "crictl-ps", when: then, scope: onHost, tools: []string{"crictl"}, args: []string{"ps", "--no-trunc"}, version: "-v", gate: needsCRI, absent: noCRI,
@@ -180,6 +202,8 @@ func (it *item) how(exe string) string {
 	switch {
 	case it.file != "":
 		return "/proc/" + it.file
+	case it.kernel != nil && it.args[0] == "cilium-dbg":
+		return "pinned BPF maps, as " + quoted(it.args) + " prints them"
 	case it.kernel != nil:
 		return "netlink, as " + quoted(it.args) + " prints it"
 	case it.many != nil:
