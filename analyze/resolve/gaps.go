@@ -23,7 +23,7 @@ func (r *resolver) findGaps(c *conn) {
 			if r.socketsRecorded(b) {
 				missing = "the backend's sockets while the connection is open: those recorded (" + describePlace(b) + ") do not show it"
 			}
-			c.gaps = append(c.gaps, Gap{Missing: missing, Effect: string(c.verdict) + ", not proven", Command: socketCommand(b)})
+			c.gaps = append(c.gaps, Gap{Missing: missing, Effect: string(c.verdict) + ", not proven", Command: socketCommand(b, c.protocol)})
 		}
 		if c.verdict == Deduced && len(c.steps) == 0 && !c.direct {
 			c.gaps = append(c.gaps, r.tableGap(c, "deduced, not observed"))
@@ -35,7 +35,7 @@ func (r *resolver) findGaps(c *conn) {
 		}
 		c.gaps = append(c.gaps, r.tableGap(c, string(c.verdict)+" instead of one backend"))
 	case Conflicted:
-		c.gaps = append(c.gaps, Gap{Missing: "the client's and the backends' sockets at the same moment", Effect: "the contradiction is not settled", Command: "ss -tanpie"})
+		c.gaps = append(c.gaps, Gap{Missing: "the client's and the backends' sockets at the same moment", Effect: "the contradiction is not settled", Command: ssCommand(c.protocol)})
 	}
 }
 
@@ -55,7 +55,7 @@ func (r *resolver) socketsRecorded(p Party) bool {
 }
 
 // socketCommand records the sockets of a workload's namespace.
-func socketCommand(p Party) string {
+func socketCommand(p Party, protocol record.Protocol) string {
 	switch p.Kind {
 	case "pod":
 		if p.Namespace == "" {
@@ -64,6 +64,14 @@ func socketCommand(p Party) string {
 		return "kubectl exec -n " + quoteShell(p.Namespace) + " " + quoteShell(p.Name) + " -- netstat -anp"
 	case "container":
 		return "docker exec " + quoteShell(p.Name) + " netstat -anp"
+	}
+	return ssCommand(protocol)
+}
+
+// ssCommand records the sockets of a protocol with all that tells them apart.
+func ssCommand(protocol record.Protocol) string {
+	if protocol == record.UDP {
+		return "ss -uanpe"
 	}
 	return "ss -tanpie"
 }
