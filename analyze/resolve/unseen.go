@@ -47,7 +47,7 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 	if len(c.backends) == 0 {
 		c.verdict, c.reason = Unknown, "the bundle holds no such connection, and no list of the service's backends"
 	}
-	c.gaps = append(c.gaps, Gap{Missing: "the client's sockets while the connection is open (" + describePlace(client) + ")", Effect: "it is not known whether and from which port it dialled", Command: socketCommand(client)},
+	c.gaps = append(c.gaps, Gap{Missing: "the client's sockets while the connection is open (" + describePlace(client) + ")", Effect: "it is not known whether and from which port it dialled", Command: socketCommand(client, c.protocol)},
 		r.tableGap(c, string(c.verdict)+" instead of one backend"))
 	for _, o := range r.owners[c.client.Addr()] {
 		if o.kind == "pod" && o.several && !o.sidecar && !r.sidecar(c) {
