@@ -114,7 +114,7 @@ func flag(bit int64, set bool) int64 {
 func (s *Store) Socket(k *record.Socket) {
 	s.in.keep(s.in.sockets.add(k.Section, k.Line, none(k.Pointer), int64(k.Protocol), k.State, socketEnd(k.Local, k.LocalCut), socketEnd(k.Remote, k.RemoteCut),
 		none(k.LocalCut), none(k.RemoteCut), none(k.Device), none(k.RecvQ), none(k.SendQ), int64(k.UID), none(int64(k.PID)), none(k.Program),
-		none(int64(k.Inode)), none(int64(k.Cookie)), none(int64(k.BytesSent)), none(int64(k.BytesReceived)), none(k.Timer)))
+		none(int64(k.Inode)), none(int64(k.Cookie)), none(int64(k.BytesSent)), none(int64(k.BytesAcked)), none(int64(k.BytesReceived)), none(k.Timer)))
 }
 
 // socketEnd leaves the endpoint of a cut address unknown but for its port,

@@ -27,7 +27,7 @@ CREATE TABLE socket (
   section INTEGER, line INTEGER, pointer TEXT, protocol INTEGER, state TEXT,
   local, remote, local_cut TEXT, remote_cut TEXT, device TEXT, recv_q INTEGER, send_q INTEGER,
   uid INTEGER, pid INTEGER, program TEXT, inode INTEGER, cookie INTEGER,
-  bytes_sent INTEGER, bytes_received INTEGER, timer TEXT);
+  bytes_sent INTEGER, bytes_acked INTEGER, bytes_received INTEGER, timer TEXT);
 
 -- flags: 1 unreplied, 2 assured, 4 offloaded, 8 closing, 16 selects,
 -- 32 loopback, 64 ingress, 128 request, 256 proxied

@@ -13,7 +13,7 @@ FROM artifact a JOIN input i ON i.id = a.input LEFT JOIN section s ON s.artifact
 
 CREATE VIEW sockets AS
 SELECT {protocol:k.protocol} AS protocol, k.state, {endpoint:k.local:local_cut} AS local, {endpoint:k.remote:remote_cut} AS remote,
-  k.pid, k.program, k.inode, k.uid, k.recv_q, k.send_q, k.bytes_sent, k.bytes_received,
+  k.pid, k.program, k.inode, k.uid, k.recv_q, k.send_q, k.bytes_sent, k.bytes_received, k.bytes_acked,
   s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, k.line
 FROM socket k JOIN section s ON s.id = k.section JOIN artifact a ON a.id = s.artifact;
 

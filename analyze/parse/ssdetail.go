@@ -76,6 +76,8 @@ func (r *ssReader) tail(t []byte, s *record.Socket) (tcp bool) {
 			sent, _ = number(value)
 		case "bytes_retrans":
 			again, _ = number(value)
+		case "bytes_acked":
+			s.BytesAcked, _ = number(value)
 		case "bytes_received":
 			s.BytesReceived, _ = number(value)
 		case "cwnd", "rto":

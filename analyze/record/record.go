@@ -128,7 +128,11 @@ type Socket struct {
 	Inode                    uint64 // 0: not said
 	Cookie                   uint64 // ss -e "sk:", 0: not said
 	BytesSent, BytesReceived uint64 // ss -i; 0: not said
-	Timer                    string // as the tool prints it
+	// BytesAcked are the bytes that the other end has acknowledged, and one more
+	// for the SYN where this end opened the connection. It stays true where the
+	// kernel counts a segment as sent that never left the machine. 0: not said.
+	BytesAcked uint64
+	Timer      string // as the tool prints it
 }
 
 // Via says which table or log a translation was read from. Two translations

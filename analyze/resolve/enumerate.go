@@ -21,7 +21,7 @@ type resolver struct {
 	chosen      map[choiceKey]choices // what proxies may choose
 	takenAt     map[takenKey]takenBy
 	groups      map[legsKey]legs
-	counted     map[*place]map[record.Tuple]reading
+	counted     map[*place]map[record.Tuple][2]*record.Socket
 	locals      map[*place]map[netip.AddrPort][]record.Socket
 	legs        map[socketKey]bool // connections of proxies that are part of other paths
 	inbound     map[*place]bool    // places whose proxy's inbound side some path explains
@@ -42,7 +42,7 @@ type socketKey struct {
 func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
-		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple]reading{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
+		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple][2]*record.Socket{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
 		legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
 }
 

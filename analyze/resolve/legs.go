@@ -40,7 +40,7 @@ type pairing struct {
 	equal int // the only one with the same numbers of bytes
 	next  int // the one opened next, by the inodes
 	inode uint64
-	bytes record.Socket
+	bytes flow
 }
 
 // paired is the upstream connection that belongs to a down, where that is
@@ -52,10 +52,10 @@ func (l *legs) paired(seen netip.AddrPort, passesTCP bool) (*upstream, string) {
 	case !ok:
 	case p.bound >= 0:
 		return &l.ups[p.bound], fmt.Sprintf("byte counters, read twice: of %d upstream connections of the proxy only this one can have carried the %d bytes that it took from the client and the %d that it gave it",
-			len(l.ups), p.bytes.BytesReceived, p.bytes.BytesSent)
+			len(l.ups), p.bytes.read, p.bytes.written)
 	case p.equal >= 0 && p.equal == p.next:
 		return &l.ups[p.equal], fmt.Sprintf("byte counters and socket inodes agree: of %d upstream connections of the proxy only this one has carried the same numbers of bytes (%d and %d), and the proxy opened its socket (%d) right after it accepted the connection (%d)",
-			len(l.ups), p.bytes.BytesReceived, p.bytes.BytesSent, l.ups[p.next].inode, p.inode)
+			len(l.ups), p.bytes.read, p.bytes.written, l.ups[p.next].inode, p.inode)
 	case l.lined && passesTCP:
 		return &l.ups[p.next], fmt.Sprintf("socket inodes, all in line: the proxy accepted the connection as %d and opened this upstream one as %d, and all %d connections that it took have their own one behind them so, and none is left over",
 			p.inode, l.ups[p.next].inode, len(l.downs))
@@ -82,9 +82,35 @@ func (l *legs) elsewhere(host netip.AddrPort) bool {
 	return false
 }
 
+// flow is what a process has read from a socket and written to it.
+type flow struct {
+	read, written uint64
+	waits         bool // not all that was written is acknowledged
+}
+
+// flowOf reads the counters of an established socket. What is acknowledged is
+// better than what was sent: the kernel counts as sent twice what its own
+// device did not take at first. It counts the SYN, where this end opened.
+func flowOf(k *record.Socket, opened bool) *flow {
+	if k == nil {
+		return nil
+	}
+	f := &flow{read: k.BytesReceived - min(k.BytesReceived, uint64(max(k.RecvQ, 0))), waits: k.SendQ > 0}
+	queue := uint64(max(k.SendQ, 0))
+	switch {
+	case k.BytesAcked == 0:
+		f.written = max(k.BytesSent, queue)
+	case opened:
+		f.written = k.BytesAcked - 1 + queue
+	default:
+		f.written = k.BytesAcked + queue
+	}
+	return f
+}
+
 // reading is one socket as the first and the last listing with counters show
 // it; nil where one does not.
-type reading [2]*record.Socket
+type reading [2]*flow
 
 // maxPairs bounds how many pairs are looked at in one group.
 const maxPairs = 50_000_000
@@ -95,10 +121,12 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 	counts := r.readings(s.place)
 	downs, ups := make([]reading, len(l.downs)), make([]reading, len(l.ups))
 	for i, d := range l.downs {
-		downs[i] = counts[record.Tuple{Source: s.after.Destination, Destination: d.seen}]
+		k := counts[record.Tuple{Source: s.after.Destination, Destination: d.seen}]
+		downs[i] = reading{flowOf(k[0], false), flowOf(k[1], false)}
 	}
 	for i, u := range l.ups {
-		ups[i] = counts[record.Tuple{Source: u.local, Destination: u.remote}]
+		k := counts[record.Tuple{Source: u.local, Destination: u.remote}]
+		ups[i] = reading{flowOf(k[0], true), flowOf(k[1], true)}
 	}
 	next := r.nextByInode(l, s, found)
 	l.lined = len(l.downs) == len(l.ups) && len(l.strays) == 0
@@ -127,7 +155,7 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 func (l *legs) bind(downs, ups []reading) {
 	only := map[int]int{}
 	for i, d := range downs {
-		if d[0] == nil || d[1] == nil || d[0].BytesSent == 0 {
+		if d[0] == nil || d[1] == nil || d[0].written == 0 {
 			continue
 		}
 		fit, n := 0, 0
@@ -146,7 +174,7 @@ func (l *legs) bind(downs, ups []reading) {
 	for i, j := range only {
 		shared := false
 		for k, d := range downs {
-			late := d[0] == nil && ups[j][0].BytesSent+ups[j][0].BytesReceived > 0 // it came when the other was in use
+			late := d[0] == nil && ups[j][0].read+ups[j][0].written > 0 // it came when the other was in use
 			shared = shared || k != i && !late && d != reading{} && fits(d, ups[j])
 		}
 		if !shared {
@@ -165,21 +193,21 @@ func (l *legs) compare(downs, ups []reading) {
 		have, asked := map[bytes][]int{}, map[bytes]int{}
 		for j, u := range ups {
 			if k := u[at]; k != nil {
-				b := bytes{k.BytesSent, k.BytesReceived}
+				b := bytes{k.written, k.read}
 				have[b] = append(have[b], j)
 			}
 		}
 		for _, d := range downs {
 			if k := d[at]; k != nil {
-				asked[bytes{k.BytesReceived, k.BytesSent}]++
+				asked[bytes{k.read, k.written}]++
 			}
 		}
 		for i, d := range downs {
 			k := d[at]
-			if k == nil || k.BytesSent == 0 {
+			if k == nil || k.written == 0 {
 				continue
 			}
-			b := bytes{k.BytesReceived, k.BytesSent}
+			b := bytes{k.read, k.written}
 			p := l.pairs[l.downs[i].seen]
 			switch {
 			case len(have[b]) != 1 || asked[b] != 1:
@@ -196,15 +224,15 @@ func (l *legs) compare(downs, ups []reading) {
 // fits tells whether two connections can be the two halves of one.
 func fits(down, up reading) bool { return passedOn(down, up) && passedOn(up, down) }
 
-// passedOn tells whether what was sent on one connection can be what was taken
-// in on the other. Nothing is sent before it was taken in, and nothing that was
-// taken in stays where the way on is free: the listings are far apart against
+// passedOn tells whether what was written to one connection can be what was
+// read from the other. Nothing is written before it was read, and nothing that
+// was read stays where the way on is free: the listings are far apart against
 // the time that a proxy needs.
 func passedOn(in, out reading) bool {
-	if in[1] != nil && out[0] != nil && out[0].BytesSent > in[1].BytesReceived {
+	if in[1] != nil && out[0] != nil && out[0].written > in[1].read {
 		return false
 	}
-	return in[0] == nil || out[1] == nil || out[1].SendQ != 0 || in[0].BytesReceived <= out[1].BytesSent+uint64(max(in[0].RecvQ, 0))
+	return in[0] == nil || out[1] == nil || out[1].waits || in[0].read <= out[1].written
 }
 
 // near is how far the inode of an upstream socket may be from that of the
@@ -256,7 +284,7 @@ func (r *resolver) nextByInode(l *legs, s step, found map[record.Tuple]*upstream
 // readings are the sockets of a place in the first and in the last listing
 // that has counters. Listings are ordered by what they say: no counter goes
 // back. Where they cannot be ordered there is but one.
-func (r *resolver) readings(p *place) map[record.Tuple]reading {
+func (r *resolver) readings(p *place) map[record.Tuple][2]*record.Socket {
 	if out, ok := r.counted[p]; ok {
 		return out
 	}
@@ -272,7 +300,7 @@ func (r *resolver) readings(p *place) map[record.Tuple]reading {
 		bySection[k.Section] = append(bySection[k.Section], k)
 		counting[k.Section] = counting[k.Section] || k.BytesSent+k.BytesReceived > 0
 	}
-	out := map[record.Tuple]reading{}
+	out := map[record.Tuple][2]*record.Socket{}
 	first, last := 0, 0
 	for _, id := range order { // in the order of artifacts
 		newest := bySection[first]
@@ -294,6 +322,9 @@ func (r *resolver) readings(p *place) map[record.Tuple]reading {
 	}
 	for at, id := range []int{first, last} {
 		for _, k := range bySection[id] {
+			if k.State != "ESTABLISHED" {
+				continue // a FIN counts as a byte
+			}
 			t := record.Tuple{Source: k.Local, Destination: k.Remote}
 			x := out[t]
 			if x[0] == nil || at == 0 || x[0].Inode == k.Inode {
