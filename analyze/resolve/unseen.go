@@ -52,7 +52,7 @@ func (r *resolver) unseen(q *question) (Connection, bool) {
 	for _, o := range r.owners[c.client.Addr()] {
 		if o.kind == "pod" && o.several && !o.sidecar && !r.sidecar(c) {
 			c.gaps = append(c.gaps, Gap{Missing: "what the other containers of " + describePlace(client) + " are: a sidecar proxy among them would choose the backend itself",
-				Effect: "it is not known whose tables decide", Command: "kubectl get pod " + quoteShell(client.Name) + " -o jsonpath='{.spec.containers[*].name}'; " + socketCommand(client) + "; conntrack -L in the pod's network namespace"})
+				Effect: "it is not known whose tables decide", Command: "kubectl get pod " + quoteShell(client.Name) + " -o jsonpath='{.spec.containers[*].name}'; " + socketCommand(client, c.protocol) + "; conntrack -L in the pod's network namespace"})
 		}
 	}
 	out := r.build(c)
