@@ -146,6 +146,11 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 	}
 	l.bind(downs, ups)
 	l.compare(downs, ups)
+	for _, p := range l.pairs {
+		if p.bound >= 0 && p.bound != p.next || p.equal >= 0 && p.equal != p.next {
+			l.lined = false // two threads changed places
+		}
+	}
 }
 
 // bind finds the downs to which exactly one upstream connection fits, which in

@@ -99,6 +99,14 @@ func (l *link) dial(ctx context.Context) error {
 	if err != nil {
 		return &dialError{err}
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		// A close that waits would leave a socket in TIME_WAIT in the recorded
+		// namespace, and in the listing at the end.
+		if err := tcp.SetLinger(0); err != nil {
+			conn.Close()
+			return &dialError{err}
+		}
+	}
 	l.conn, l.m = conn, &meter{conn: conn}
 	l.in = bufio.NewReaderSize(l.m, 64<<10)
 	return nil
