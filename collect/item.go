@@ -359,8 +359,10 @@ func (it *item) judge(e ended, size int64) (because, detail string) {
 	switch {
 	case e.cut:
 		return tooLarge, fmt.Sprintf("cut at a line before %d bytes", it.limit) + kept
-	case e.timeout, errors.Is(e.err, context.DeadlineExceeded), errors.Is(e.err, os.ErrDeadlineExceeded):
+	case e.timeout, errors.Is(e.err, context.DeadlineExceeded):
 		return timedOut, "stopped at its deadline, of " + it.deadline.String() + " or what --timeout left" + kept
+	case errors.Is(e.err, os.ErrDeadlineExceeded):
+		return timedOut, plain(e.err.Error()) + kept
 	case errors.Is(e.err, fs.ErrNotExist) && it.file != "":
 		return notFound, "/proc/" + it.file + ": the kernel does not have it, or its module is not loaded"
 	case errors.Is(e.err, fs.ErrPermission) && it.file != "":

@@ -2,7 +2,11 @@ package collect
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path"
+	"strings"
 
 	"whichbackend/collect/proxy"
 )
@@ -48,15 +52,20 @@ func (e *env) proxy(a *proxy.Admin, add adder) error {
 		add.missed("proxy at "+a.Address, a.Err)
 		return nil
 	}
+	hangs := false
 	for _, t := range a.Artifacts() {
-		in, err := t.Open(e.ctx)
-		if err != nil {
-			add.missed(t.Name, err)
+		name := strings.TrimSuffix(t.Name, path.Ext(t.Name))
+		if hangs {
+			add.missed(name, fmt.Errorf("not asked for: the proxy did not answer what was asked before: %w", os.ErrDeadlineExceeded))
 			continue
 		}
-		if err := add.add(t.Name, in, t.Whole); err != nil {
+		in, err := t.Open(e.ctx)
+		if err != nil {
+			add.missed(name, err)
+		} else if err := add.add(t.Name, in, t.Whole); err != nil {
 			return err
 		}
+		hangs = e.s.was(name) == timedOut
 	}
 	return e.logs(a.Logs(), add)
 }

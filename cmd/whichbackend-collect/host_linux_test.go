@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,6 +220,41 @@ func TestHangingProxy(t *testing.T) {
 		}
 	}
 	t.Error("recording did not go on after it")
+}
+
+// TestProxyHangsLater: a proxy that says who it is and then hangs is not waited
+// for again and again.
+func TestProxyHangsLater(t *testing.T) {
+	if !ownHost(t) {
+		return
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:15000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 100)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/server_info" {
+			fmt.Fprint(w, `{"version":"abc/1.40.0/Clean/RELEASE/BoringSSL","state":"LIVE"}`)
+			return
+		}
+		asked <- r.URL.Path
+		<-r.Context().Done()
+	})}
+	go srv.Serve(l)
+	defer srv.Close()
+	_, m, stderr := bundleOf(t, exitPartly)
+	for _, what := range []string{"envoy-clusters", "envoy-config_dump"} {
+		if x := missingOf(m, what); x.Because != "timeout" {
+			t.Errorf("%s: %+v: %s", what, x, stderr)
+		}
+	}
+	if len(asked) != 1 {
+		t.Errorf("asked %d times", len(asked))
+	}
 }
 
 // TestFullDisk: there is no bundle, and nothing else in its folder.
