@@ -1,6 +1,9 @@
 # make          builds both programs into bin/
 # make demo     answers real recordings of Docker Swarm, Kubernetes and Cilium
 # make test     everything that must pass, the recorded bundles included
+# make record NAME=x TOPOLOGY=ClusterIP/nftables
+#               keeps a bundle of the lab as the fixture x; the topologies are
+#               the tests of fixtures/lab; as root
 # make lint     formatting, vet and staticcheck
 
 GO        ?= go
@@ -9,7 +12,7 @@ FUZZTIME  ?= 10s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test lint fuzz clean compiler
+.PHONY: all demo test record lint fuzz clean compiler
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -39,6 +42,10 @@ test: all
 	CGO_ENABLED=1 $(GO) test ./...
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
+
+record: compiler
+	@test -n "$(NAME)" && test -n "$(TOPOLOGY)" || { echo 'say what to record: make record NAME=folder TOPOLOGY=ClusterIP/nftables' >&2; exit 2; }
+	$(GO) test ./fixtures/lab -count=1 -v -run '^Test$(TOPOLOGY)$$' -record '$(CURDIR)/fixtures/$(NAME)'
 
 fuzz: compiler
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)

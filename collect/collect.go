@@ -48,6 +48,8 @@ type Options struct {
 	// Namespaces are the network namespaces to record, by inode or by a name
 	// of an owner, with * as a wildcard; none means all.
 	Namespaces []string
+	// Packets say what to capture meanwhile.
+	Packets Packets
 	// Note is what a person has to say about the bundle.
 	Note string
 	// Collector goes into the manifest.
@@ -57,6 +59,7 @@ type Options struct {
 
 	table  []item   // nil is the table of this package
 	spaces []*space // nil are those of the host
+	spool  string   // a folder
 }
 
 // Result is what came of recording.
@@ -99,6 +102,7 @@ const (
 // canceled ctx is one, while a Timeout that is over only ends the recording.
 func Record(ctx context.Context, out string, stdout io.Writer, o Options) (*Result, error) {
 	h := newHost(o)
+	o.spool = spoolOf(out)
 	created := time.Now().UTC()
 	w, err := bundle.Create(out, stdout, "whichbackend-"+h.dir+"-"+created.Format("20060102T150405Z"))
 	if err != nil {
@@ -129,21 +133,24 @@ func Record(ctx context.Context, out string, stdout io.Writer, o Options) (*Resu
 
 // recorder fills one bundle.
 type recorder struct {
-	host      *host
-	w         *bundle.Writer
-	m         bundle.Manifest
-	o         Options
-	spaces    []*space
-	found     *netns.Found // nil when the spaces are a test's
-	processes *kernel.Processes
-	docker    *docker.Client    // nil when no daemon runs
-	left      int64             // bytes that may still be recorded, when o.Size is set
-	tools     map[string]string // the version of each tool that was asked
-	warnings  []string
-	missed    map[miss][]string // the namespaces in which it is missing
-	order     []miss
-	lost      bool
-	done, of  int // for the progress
+	host       *host
+	w          *bundle.Writer
+	m          bundle.Manifest
+	o          Options
+	spaces     []*space
+	found      *netns.Found // nil when the spaces are a test's
+	processes  *kernel.Processes
+	docker     *docker.Client              // nil when no daemon runs
+	containers map[string]docker.Container // of docker, by id
+	left       int64                       // bytes that may still be recorded, when o.Size is set
+	tools      map[string]string           // the version of each tool that was asked
+	warnings   []string
+	missed     map[miss][]string // the namespaces in which it is missing
+	order      []miss
+	lost       bool
+	captures   []running
+	until      time.Time // for the captures
+	done, of   int       // for the progress
 }
 
 func newRecorder(h *host, o Options, created time.Time) *recorder {
@@ -174,10 +181,17 @@ func (r *recorder) all(parent context.Context) error {
 			r.of += len(r.spaces) - 1
 		}
 	}
+	r.startCaptures(ctx)
 	for when := first; when <= last; when++ {
+		if when == last {
+			r.awaitPackets(ctx)
+		}
 		if err := r.phase(parent, ctx, items, when); err != nil {
 			return err
 		}
+	}
+	if err := r.stopCaptures(ctx); err != nil {
+		return err
 	}
 	if !r.o.Privileged {
 		r.missing(nil, "processes of other users", permission, "not root: a socket of another user has no process, and another namespace cannot be entered; run as root to have all")
@@ -189,6 +203,9 @@ func (r *recorder) all(parent context.Context) error {
 }
 
 func (r *recorder) close() {
+	for _, x := range r.captures {
+		x.c.Close()
+	}
 	if r.found != nil {
 		r.found.Close()
 	}

@@ -17,12 +17,12 @@ func dockerFile(open func(*docker.Client, context.Context) (io.Reader, error)) f
 		}
 		in, err := open(e.r.docker, e.ctx)
 		if errors.Is(err, docker.ErrNoSwarm) {
-			err = errors.Join(err, fs.ErrNotExist)
+			err = absent{err}
 		}
 		if err != nil {
 			return err
 		}
-		return add.add(add.name+".txt", in)
+		return add.add(add.name+".txt", io.NopCloser(in), true)
 	}
 }
 
@@ -33,16 +33,15 @@ func (r *recorder) dockerNames(ctx context.Context) map[string]docker.Container 
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // its items say so
 	}
-	var names map[string]docker.Container
 	if err == nil {
 		r.docker = c
 		ctx, cancel := context.WithTimeout(ctx, quick)
 		defer cancel()
-		names, err = c.Names(ctx)
+		r.containers, err = c.Names(ctx)
 	}
 	if err != nil {
 		because, detail := (&item{deadline: quick}).judge(ended{err: err}, 0)
 		r.missing(nil, "names of docker's containers", because, detail)
 	}
-	return names
+	return r.containers
 }

@@ -72,12 +72,20 @@ type env struct {
 }
 
 // adder adds one of several artifacts of an item, by its file name with its
-// ending. What cannot be had is told with missed.
+// ending. One of which a part tells nothing is there whole or not at all. What
+// cannot be had is told with missed.
 type adder struct {
 	name   string // of the item
-	add    func(file string, in io.Reader) error
+	add    func(file string, in io.ReadCloser, whole bool) error
 	missed func(name string, err error)
 }
+
+// absent tells that there is none of something here, which is no loss.
+type absent struct{ error }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
+
+func (a absent) Unwrap() error { return a.error }
 
 // title names an item for the progress line.
 func (it *item) title(s *space) string {
@@ -113,24 +121,33 @@ func (r *recorder) item(ctx context.Context, it *item, s *space) error {
 		return r.several(e, it)
 	}
 	a := r.artifact(s, it.name+".txt")
-	a.Started = time.Now().UTC()
+	a.Started = r.now()
 	switch {
 	case it.file != "":
-		return r.copy(e, it, it.name, it.limit, &a, func() (source, error) { return openFile(ctx, r.host.file("proc", it.file)) })
+		return r.copy(e, it, it.name, false, &a, func() (source, error) { return openFile(ctx, r.host.file("proc", it.file)) })
 	case it.kernel != nil:
 		a.Command, a.Tool = it.args, r.self()
-		return r.copy(e, it, it.name, it.limit, &a, func() (source, error) { return openListing(e, it.kernel) })
+		return r.copy(e, it, it.name, false, &a, func() (source, error) { return openListing(e, it.kernel) })
 	}
 	a.Command = append([]string{path.Base(exe)}, it.args...)
 	a.Tool = r.version(ctx, it, exe)
-	a.Started = time.Now().UTC()
-	return r.copy(e, it, it.name, it.limit, &a, func() (source, error) { return r.start(ctx, exe, it.args) })
+	a.Started = r.now()
+	return r.copy(e, it, it.name, false, &a, func() (source, error) { return r.start(ctx, exe, it.args) })
 }
 
 // self is how the manifest names this program as the writer of a listing.
 func (r *recorder) self() string {
 	return strings.TrimSpace("whichbackend-collect " + r.o.Collector.Version)
 }
+
+// at gives a time as the manifest has it: the wall clock as it was when recording
+// began, plus what has gone by on the clock that nobody sets. So the difference
+// to the host's clock.wall, added to clock.boot, is the time on the boot clock.
+func (r *recorder) at(t time.Time) time.Time {
+	return r.m.Created.Add(t.Sub(r.m.Created)).UTC()
+}
+
+func (r *recorder) now() time.Time { return r.at(time.Now()) }
 
 // artifact is what the manifest says of a file before it is recorded.
 func (r *recorder) artifact(s *space, file string) bundle.Artifact {
@@ -146,18 +163,15 @@ func (r *recorder) several(e *env, it *item) error {
 	var broken error // of the bundle
 	err := it.many(e, adder{
 		name: it.name,
-		add: func(file string, in io.Reader) error {
+		add: func(file string, in io.ReadCloser, whole bool) error {
 			a := r.artifact(e.s, file)
-			a.Tool, a.Started = r.self(), time.Now().UTC()
+			a.Tool, a.Started = r.self(), r.now()
 			if it.scope == onHost {
 				a.Command = it.args
 			}
 			name := strings.TrimSuffix(file, path.Ext(file))
-			err := r.copy(e, it, name, it.limit, &a, func() (source, error) { return &stream{ctx: e.ctx, in: io.NopCloser(in)}, nil })
-			if err != nil {
-				broken = err
-			}
-			return err
+			broken = r.copy(e, it, name, whole, &a, func() (source, error) { return &stream{ctx: e.ctx, in: in}, nil })
+			return broken
 		},
 		missed: func(name string, err error) {
 			because, detail := it.judge(ended{err: err}, 0)
@@ -176,18 +190,19 @@ func (r *recorder) several(e *env, it *item) error {
 
 // copy copies what an item gives into the bundle, cut at a line when it is too
 // large or ended early.
-func (r *recorder) copy(e *env, it *item, name string, limit int64, a *bundle.Artifact, open func() (source, error)) error {
+func (r *recorder) copy(e *env, it *item, name string, whole bool, a *bundle.Artifact, open func() (source, error)) error {
 	src, err := open()
 	if err != nil {
 		because, detail := it.judge(ended{err: err}, 0)
 		r.missing(e.s, name, because, detail)
 		return nil
 	}
+	limit := it.limit
 	if r.o.Size > 0 {
 		limit = min(limit, r.left)
 	}
 	c := &cutter{in: src, max: limit}
-	rec := &recording{cutter: c, src: src}
+	rec := &recording{cutter: c, src: src, whole: whole}
 	size, sum, err := r.w.Add(a.Path, rec)
 	end := rec.finish()
 	a.Took = time.Since(a.Started).Round(time.Microsecond)
@@ -195,8 +210,11 @@ func (r *recorder) copy(e *env, it *item, name string, limit int64, a *bundle.Ar
 	if err != nil && !errors.Is(err, errNothing) {
 		return err
 	}
+	if err != nil {
+		size = 0
+	}
 	because, detail := it.judge(end, size)
-	if end.cut {
+	if end.cut && size > 0 {
 		detail = fmt.Sprintf("cut at a line before %d bytes; the %d bytes before are recorded", limit, size)
 	}
 	switch {
@@ -261,19 +279,20 @@ var errNothing = errors.New("failed, and gave nothing")
 // recording is the content of an artifact while it is made.
 type recording struct {
 	*cutter
-	src  source
-	over bool
-	e    ended
+	src   source
+	whole bool // a part of it is worth nothing
+	over  bool
+	e     ended
 }
 
 // Read ends with what became of the source, since that decides whether an
-// empty artifact is kept.
+// artifact that is empty or not whole is kept.
 func (r *recording) Read(p []byte) (int, error) {
 	n, err := r.cutter.Read(p)
 	if err != io.EOF {
 		return n, err
 	}
-	if e := r.finish(); r.passed == 0 && !e.good() {
+	if e := r.finish(); (r.passed == 0 || r.whole) && !e.good() {
 		return n, errNothing
 	}
 	return n, io.EOF

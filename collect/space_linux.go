@@ -144,5 +144,8 @@ func (r *recorder) readProcesses(ctx context.Context) {
 	if err != nil {
 		r.missing(nil, "processes of sockets", failed, plain(err.Error()))
 	}
+	if n := p.LeftOut(); n > 0 {
+		r.missing(nil, "processes of sockets", tooLarge, fmt.Sprintf("%d processes and open sockets beyond what is remembered of a host", n))
+	}
 	r.processes = p
 }

@@ -49,6 +49,8 @@ var table = []item{
 	{name: "proc-net-udp", when: first, file: "thread-self/net/udp", unless: "ss-uanpe", why: "UDP sockets over IPv4, where the kernel does not give more.", deadline: slow, limit: 256 * mib},
 	{name: "proc-net-udp6", when: first, file: "thread-self/net/udp6", unless: "ss-uanpe", why: "UDP sockets over IPv6.", deadline: slow, limit: 256 * mib},
 
+	{name: "proxies", when: then, args: []string{"GET of the admin endpoints of Envoy and ztunnel, and the end of their access logs"}, many: proxies,
+		why: "Which listener of a proxy leads to which cluster, its endpoints and their connections; what ztunnel holds; rows of access logs. Without secrets.", deadline: 60 * time.Second, limit: 512 * mib},
 	{name: "ip-addr", when: then, args: []string{"ip", "addr"}, kernel: addresses,
 		why: "The addresses of a namespace: which end of a connection is here.", deadline: quick, limit: 16 * mib},
 	{name: "ip-route", when: then, args: []string{"ip", "route", "show", "table", "all"}, kernel: routes,

@@ -31,7 +31,7 @@ const (
 
 func envoyKey(key []byte) int {
 	switch string(key) {
-	case "cx_active", "cx_connect_fail", "cx_total", "rq_active", "rq_error", "rq_success", "rq_timeout", "rq_total",
+	case "cx_active", "cx_connect_fail", "cx_total", "rq_active", "rq_error", "rq_pending_active", "rq_success", "rq_timeout", "rq_total",
 		"hostname", "health_flags", "weight", "region", "zone", "sub_zone", "canary", "priority", "success_rate", "local_origin_success_rate":
 		return envoyHostKey
 	case "added_via_api", "observability_name", "eds_service_name":

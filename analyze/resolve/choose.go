@@ -82,7 +82,9 @@ func (w *world) expand(c *choices, s service, dst netip.AddrPort, p record.Proto
 		if c.mech == "" {
 			c.mech = w.serviceMechanism(s)
 		}
-		c.complete = c.complete && half.Complete
+		// Of a node port on an address that nobody is known to hold, the rules
+		// of another cluster may decide.
+		c.complete = c.complete && half.Complete && !(s.Type == "NodePort" && s.Address.Addr().IsUnspecified() && w.unheld(dst.Addr()))
 		if len(half.Backends) == 0 {
 			c.empty = true
 		}

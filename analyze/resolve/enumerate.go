@@ -3,6 +3,7 @@ package resolve
 import (
 	"net/netip"
 	"sort"
+	"strings"
 
 	"whichbackend/analyze/record"
 )
@@ -424,7 +425,26 @@ func (r *resolver) serverOnly(g group) *conn {
 	if r.inboundPort(g.key.place, c.service.Port()) {
 		r.inboundOnly(c, g)
 	}
+	if strings.HasPrefix(g.list[0].Program, "docker-proxy") {
+		r.dockerProxyOnly(c, g.list[0])
+	}
 	c.gaps = append(c.gaps, Gap{Missing: "the client's side: sockets or connection tables of whoever holds " + c.client.Addr().String(),
 		Effect: "the address that the client dialled, and the client behind a rewritten source, stay unknown"})
 	return c
+}
+
+// dockerProxyOnly answers for a socket of docker-proxy whose client side nothing
+// shows: it is no backend.
+func (r *resolver) dockerProxyOnly(c *conn, accepted record.Socket) {
+	c.direct, c.backends = false, nil
+	s, ok := r.dockerProxy(c, accepted)
+	if !ok {
+		c.verdict, c.reason = Unknown, "docker-proxy accepted it, and which of its connections belongs to it is not known"
+		return
+	}
+	c.servers = nil
+	s.socket = accepted.Pos
+	c.steps = append(c.steps, s)
+	c.verdict, c.reason = Deduced, c.note
+	c.backends = []Backend{{Party: r.partyAt(s.after.Destination, s.place)}}
 }

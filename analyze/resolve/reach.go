@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"net/netip"
 	"sort"
 
 	"whichbackend/analyze/record"
@@ -121,6 +122,8 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 		return holderPlace, false, true
 	case c.passes(p.host) && p.kind == record.ScopeHost:
 		return hostPlace, false, true
+	case p.host != c.nearHost() && r.heldOn(dst, c.nearHost()):
+		return 0, false, false // the other host has the address too, for another connection
 	case holds && p.workload():
 		return endPlace, false, true
 	case holds:
@@ -150,6 +153,32 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 		return 0, false, false
 	}
 	return otherPlace, true, true
+}
+
+// behind tells whether a table of another place than the one that rewrote the
+// connection lies behind it. That may be the host of the client itself, to which
+// it came back.
+func (s sighting) behind() bool {
+	return s.order == farPlace || s.order == endPlace || s.order == hostPlace || s.order == ownPlace && s.place.kind == record.ScopeHost
+}
+
+// nearHost is the host that last rewrote the connection, or the client's.
+func (c *conn) nearHost() string {
+	if n := len(c.steps); n > 0 {
+		return hostOf(c.steps[n-1].place)
+	}
+	return c.host
+}
+
+// heldOn tells whether an address is in use on a host, so that what is sent to
+// it from there does not leave the host.
+func (r *resolver) heldOn(a netip.Addr, host string) bool {
+	for _, p := range r.holders(a, "") {
+		if p.host != "" && p.host == host {
+			return true
+		}
+	}
+	return false
 }
 
 // passes tells whether the connection is known to pass a host: the client's

@@ -102,7 +102,12 @@ func (w *world) hostAddress(a netip.Addr, s service) bool {
 	}
 	// Nothing tells who holds the address. A node port is likely meant all the
 	// same, since no other service uses its range; a published port is not.
-	return s.Type == "NodePort" && len(w.owners[a]) == 0 && len(w.holders(a, "")) == 0 && len(w.byIP[a]) == 0
+	return s.Type == "NodePort" && w.unheld(a)
+}
+
+// unheld tells that nothing in the bundle says who holds an address.
+func (w *world) unheld(a netip.Addr) bool {
+	return !a.IsLoopback() && len(w.owners[a]) == 0 && len(w.holders(a, "")) == 0 && len(w.byIP[a]) == 0
 }
 
 // serviceParty names the service behind an address.

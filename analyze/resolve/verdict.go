@@ -93,7 +93,7 @@ func (r *resolver) translated(c *conn) {
 		served, ok := r.served(dst, c.protocol)
 		dst, published = served, !ok
 	}
-	c.backends = []Backend{{Party: r.partyAt(dst, last.place)}}
+	c.backends = []Backend{{Party: r.partyAtEnd(c, dst, last.place)}}
 	if b := r.endpointName(dst); b.Name != "" && c.backends[0].Name == "" {
 		c.backends[0].Party = b
 	}
@@ -151,28 +151,6 @@ func (r *resolver) judge(c *conn, last step) {
 		}
 		c.reason += "; " + nameOf(p) + " lists no socket there, so it may be gone, and the entry be left over"
 	}
-}
-
-// unserved is the namespace that holds the end of a UDP path, when its recorded
-// sockets have none that takes what is sent there: tables keep entries, and
-// renew them with each datagram, also when nobody answers any more.
-func (r *resolver) unserved(c *conn) *place {
-	if c.protocol != record.UDP || len(c.servers) > 0 {
-		return nil
-	}
-	list := r.holders(c.final.Destination.Addr(), hostOf(c.place))
-	if len(list) == 0 {
-		list = r.holders(c.final.Destination.Addr(), "")
-	}
-	if len(list) != 1 || list[0].listens(record.UDP, c.final.Destination) {
-		return nil
-	}
-	for _, format := range []string{"netstat", "ss", "proc-net-tcp"} {
-		if list[0].formats[format] {
-			return list[0]
-		}
-	}
-	return nil
 }
 
 // viaWord is how a reason calls a table.
@@ -278,7 +256,7 @@ func (r *resolver) witness(c *conn, last step) string {
 		return "the " + viaWord(s.via) + " of " + nameOf(s.place) + " shows it arrive"
 	}
 	for _, s := range c.through {
-		if s.place != last.place && (s.order == farPlace || s.order == endPlace || s.order == hostPlace) && s.t.Via != record.ViaEvent {
+		if s.place != last.place && s.behind() && s.t.Via != record.ViaEvent {
 			c.witnesses = []sighting{s}
 			return "the table of " + nameOf(s.place) + " agrees"
 		}
@@ -319,24 +297,6 @@ func (r *resolver) untranslated(c *conn) error {
 	return nil
 }
 
-// partyFor names the backend of a direct connection, by the namespace of its
-// own socket where that was recorded.
-func (r *resolver) partyFor(c *conn) Party {
-	if len(c.servers) > 0 {
-		return r.partyIn(c.service, r.placeOf[c.servers[0].Section])
-	}
-	return r.partyAt(c.service, c.place)
-}
-
-// partyAt names an address as seen from a place: a loopback address is the
-// place's own.
-func (r *resolver) partyAt(a netip.AddrPort, p *place) Party {
-	if a.Addr().IsLoopback() {
-		return r.partyIn(a, p)
-	}
-	return r.party(a, hostOf(p))
-}
-
 // isWorkload tells whether a pod or container holds an address.
 func (r *resolver) isWorkload(a netip.Addr) bool {
 	for _, o := range r.owners[a] {
@@ -359,7 +319,7 @@ func (r *resolver) directUnconfirmed(c *conn) {
 			continue
 		}
 		switch {
-		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && s.place.kind == record.ScopeHost || s.t.Via == record.ViaCiliumCT:
+		case s.order == hostPlace || s.order == holderPlace || s.order == ownPlace && (s.place.kind == record.ScopeHost || c.service.Addr().IsLoopback()) || s.t.Via == record.ViaCiliumCT:
 			near = nameOf(s.place)
 		case s.order == farPlace || s.order == endPlace:
 			far = nameOf(s.place)

@@ -46,6 +46,7 @@ type app struct {
 	timeout          time.Duration
 	size             sizeFlag
 	netns            []string
+	packets          collect.Packets
 	dryRun, estimate bool
 	version          bool // cobra's own would link text/template, and with it much that nobody calls
 }
@@ -117,6 +118,10 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 	f.Var(&a.size, "max-size", "the most to record, before compression, as 500M or 2G; the rest is noted as missing")
 	f.StringArrayVar(&a.netns, "netns", nil, "record only this network namespace: an inode, or a name of its owner as shop/web-0, with * as a wildcard; repeatable")
 	f.StringVar(&a.hostRoot, "host-root", "", "the folder where a container has its host's root folder mounted; files and commands are then the host's")
+	f.DurationVar(&a.packets.For, "pcap", 0, "capture packets meanwhile, for this long at least, as 10s: their headers, and nothing that an application sent")
+	f.StringVar(&a.packets.Filter, "pcap-filter", "", "capture only these packets, in words of pcap-filter(7), as \"host 10.0.0.7 and port 80\"")
+	f.StringArrayVar(&a.packets.Namespaces, "pcap-netns", nil, "capture only in this network namespace, as --netns names it; repeatable")
+	f.IntVar(&a.packets.Payload, "pcap-payload", 0, "keep as many bytes behind the headers of each packet; they may hold secrets")
 	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
 	f.BoolVar(&a.version, "version", false, "tell the version")
 	f.BoolVar(&a.estimate, "estimate", false, "count the rows of the large tables and estimate their size, and record nothing")
@@ -126,7 +131,7 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 func (a *app) run(ctx context.Context) error {
 	o := collect.Options{
 		Path: searchPath(os.Getenv("PATH")), Privileged: os.Geteuid() == 0,
-		Timeout: a.timeout, Size: int64(a.size), Note: a.note, Namespaces: a.netns,
+		Timeout: a.timeout, Size: int64(a.size), Note: a.note, Namespaces: a.netns, Packets: a.packets,
 		Collector: bundle.Collector{Version: version, Commit: commit()},
 	}
 	if a.hostRoot != "" && filepath.Clean(a.hostRoot) != "/" {
@@ -143,6 +148,14 @@ func (a *app) run(ctx context.Context) error {
 		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
 	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
 		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
+	case a.packets.For < 0 || a.packets.For >= a.timeout:
+		return usageError{fmt.Errorf("--pcap %v: must be shorter than --timeout, which is %v", a.packets.For, a.timeout)}
+	case a.packets.Payload < 0 || a.packets.Payload > 64<<10:
+		return usageError{fmt.Errorf("--pcap-payload %d: give 0 to 65536 bytes", a.packets.Payload)}
+	case a.packets.For == 0 && (a.packets.Filter != "" || a.packets.Namespaces != nil || a.packets.Payload != 0):
+		return usageError{errors.New("nothing is captured without --pcap; give it a time, as --pcap 10s")}
+	case collect.CheckFilter(a.packets.Filter) != nil:
+		return usageError{fmt.Errorf("--pcap-filter: %w", collect.CheckFilter(a.packets.Filter))}
 	case a.dryRun, a.estimate:
 		return a.plan(ctx, o)
 	case a.out == "":

@@ -34,6 +34,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"-o", "x", "--timeout", "0s"}, exitUsage, "--timeout 0s"},
 		{[]string{"-o", "x", "--timeout", "soon"}, exitUsage, "invalid argument"},
 		{[]string{"-o", "x", "--note", strings.Repeat("n", 5000)}, exitUsage, "--note"},
+		{[]string{"-o", "x", "--pcap", "2m"}, exitUsage, "shorter than --timeout"},
+		{[]string{"-o", "x", "--pcap-filter", "port 80"}, exitUsage, "without --pcap"},
+		{[]string{"-o", "x", "--pcap", "1s", "--pcap-filter", "portt 80"}, exitUsage, "portt"},
+		{[]string{"-o", "x", "--pcap", "1s", "--pcap-payload", "-1"}, exitUsage, "--pcap-payload"},
+		{[]string{"-o", "x", "--max-size", "much"}, exitUsage, "500M"},
+		{[]string{"-o", "x", "--host-root", "host"}, exitUsage, "absolute"},
 		{[]string{"-o", dir}, exitRuntime, dir + ": "},
 		{[]string{"-o", filepath.Join(dir, "absent", "b.tar.gz")}, exitRuntime, "no such file or directory; name a file"},
 	} {

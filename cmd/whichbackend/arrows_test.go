@@ -19,7 +19,9 @@ var arrows = map[string][]string{
 	"collect/kernel":           {},
 	"collect/docker":           {"collect/bundle"},
 	"collect/netns":            {"collect/bundle", "collect/docker"},
-	"collect":                  {"collect/bundle", "collect/docker", "collect/kernel", "collect/netns"},
+	"collect/capture":          {},
+	"collect":                  {"collect/bundle", "collect/capture", "collect/docker", "collect/kernel", "collect/netns", "collect/proxy"},
+	"collect/proxy":            {},
 	"cmd/whichbackend-collect": {"collect", "collect/bundle"},
 	"analyze/parse":            {"analyze/record"},
 	"store":                    {"analyze/record"},
@@ -27,6 +29,7 @@ var arrows = map[string][]string{
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/expect":           {"analyze/resolve"},
 	"analyze/render":           {"analyze/load", "analyze/resolve"},
+	"fixtures/lab":             {},
 	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/render", "analyze/resolve", "collect/bundle"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,15 +140,35 @@ func decodeYAML(text []byte, m *Manifest) (err error) {
 	return yaml.Unmarshal(text, m)
 }
 
-// encode writes the manifest as a bundle holds it.
+// encode writes the manifest as a bundle holds it. The artifacts, which may be
+// many thousands, go through the YAML library a few at a time: it needs a lot of
+// memory for each.
 func (m *Manifest) encode() ([]byte, error) {
+	const few = 100
 	c := *m
 	c.Version = Version
 	var b bytes.Buffer
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := e.Encode(&c); err != nil {
+	write := func(v any) error {
+		e := yaml.NewEncoder(&b)
+		e.SetIndent(2)
+		return errors.Join(e.Encode(v), e.Close())
+	}
+	c.Artifacts, c.Missing = nil, nil
+	if err := write(&c); err != nil {
 		return nil, err
+	}
+	if len(m.Artifacts) > 0 {
+		b.WriteString("artifacts:\n")
+	}
+	for some := range slices.Chunk(m.Artifacts, few) {
+		if err := write(some); err != nil {
+			return nil, err
+		}
+	}
+	if len(m.Missing) > 0 {
+		if err := write(map[string][]Missing{"missing": m.Missing}); err != nil {
+			return nil, err
+		}
 	}
 	return b.Bytes(), nil
 }

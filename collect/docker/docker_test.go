@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"whichbackend/analyze/load"
+	"whichbackend/analyze/parse"
 	"whichbackend/analyze/record"
 	"whichbackend/collect/bundle"
 )
@@ -26,16 +26,19 @@ func all(t *testing.T, d *daemon) map[string]string {
 	t.Helper()
 	c := d.open(t)
 	files := map[string]string{}
-	for _, it := range Items() {
-		r, err := it.Open(c, t.Context())
+	for name, open := range map[string]func(context.Context) (io.Reader, error){
+		"docker-ps": c.Ps, "docker-inspect": c.Containers, "docker-network-inspect": c.Networks, "docker-node-ls": c.NodeTable, "docker-node-inspect": c.Nodes,
+		"docker-service-ls": c.ServiceTable, "docker-service-inspect": c.Services, "docker-task-inspect": c.Tasks,
+	} {
+		r, err := open(t.Context())
 		if err != nil {
-			t.Fatalf("%s: %v", it.Name, err)
+			t.Fatalf("%s: %v", name, err)
 		}
 		b, err := io.ReadAll(r)
 		if err != nil {
-			t.Fatalf("%s: %v", it.Name, err)
+			t.Fatalf("%s: %v", name, err)
 		}
-		files[it.Name] = string(b)
+		files[name] = string(b)
 	}
 	return files
 }
@@ -43,51 +46,49 @@ func all(t *testing.T, d *daemon) map[string]string {
 // understood is what the analyzer makes of files: owners and services.
 func understood(t *testing.T, files ...string) []string {
 	t.Helper()
-	dir := t.TempDir()
-	for i, f := range files {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.txt", i)), []byte(f), 0o644); err != nil {
+	k := &sink{t: t}
+	for _, f := range files {
+		n := 0
+		sections, err := parse.Artifact(&record.Artifact{}, strings.NewReader(f), nil, k, func() int { n++; return n })
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	c, err := load.Open([]string{dir}, load.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	sections, err := c.Sections()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range sections {
-		if problems, _ := c.Problems(s.ID); len(problems) > 0 {
-			t.Errorf("%s: not understood: %v", s.Format, problems)
+		for _, s := range sections {
+			if s.Unknown > 0 || s.Format == "" {
+				t.Errorf("format %q, %d lines unknown", s.Format, s.Unknown)
+			}
 		}
 	}
-	var said []string
-	owners, err := c.Owners()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range owners {
-		o.Section, o.Pos = 0, record.Pos{}
-		said = append(said, fmt.Sprintf("%+v", o))
-	}
-	services, err := c.Services()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range services {
-		s.Section, s.Pos, s.ID = 0, record.Pos{}, 0
-		for i := range s.Backends {
-			s.Backends[i].Pos = record.Pos{}
-		}
-		said = append(said, fmt.Sprintf("%+v", s))
-	}
-	slices.Sort(said)
-	if len(said) == 0 {
+	slices.Sort(k.said)
+	if len(k.said) == 0 {
 		t.Error("nothing was understood")
 	}
-	return said
+	return k.said
+}
+
+// sink keeps owners and services as text, without their lines.
+type sink struct {
+	parse.Sink
+	t    *testing.T
+	said []string
+}
+
+func (k *sink) Problem(p *record.Problem) { k.t.Errorf("not understood: %+v", p) }
+
+func (k *sink) Owner(o *record.Owner) {
+	c := *o
+	c.Section, c.Pos = 0, record.Pos{}
+	k.said = append(k.said, fmt.Sprintf("%+v", c))
+}
+
+func (k *sink) Service(s *record.Service) {
+	c := *s
+	c.Section, c.Pos = 0, record.Pos{}
+	c.Backends = slices.Clone(s.Backends)
+	for i := range c.Backends {
+		c.Backends[i].Pos = record.Pos{}
+	}
+	k.said = append(k.said, fmt.Sprintf("%+v", c))
 }
 
 func TestSaysWhatDockerPrints(t *testing.T) {
@@ -132,6 +133,8 @@ func TestNoSecretComesOut(t *testing.T) {
 			}
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, q := range d.asked {
 		if !strings.HasPrefix(q, "GET ") {
 			t.Errorf("asked %s: only GET changes nothing", q)
@@ -213,8 +216,10 @@ func TestUnwell(t *testing.T) {
 		"no list":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"a":1}`) }, "no list", nil},
 		"a trap":   {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `[{"Id":"../../x?y"}]`) }, "whose id is none", nil},
 		"no type":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `[{"Id":{"`+secret+`":1}}]`) }, "another shape", nil},
-		"an error": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 500) }, "status 500", nil},
-		"a move":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.org/", 302) }, "status 302", nil},
+		"an error": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) }, "status 500", nil},
+		"a move": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://example.org/", http.StatusFound)
+		}, "status 302", nil},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			d := listen(t)

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"whichbackend/collect/bundle"
@@ -23,6 +24,7 @@ const secret = "hunter2-do-not-record"
 type daemon struct {
 	root    string
 	mux     *http.ServeMux
+	mu      sync.Mutex
 	asked   []string
 	inspect []map[string]any
 }
@@ -44,7 +46,9 @@ func listen(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
 		d.asked = append(d.asked, r.Method+" "+r.URL.RequestURI())
+		d.mu.Unlock()
 		d.mux.ServeHTTP(w, r)
 	})}
 	go s.Serve(l)

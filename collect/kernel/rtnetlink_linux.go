@@ -3,7 +3,6 @@ package kernel
 import (
 	"encoding/binary"
 	"io"
-	"net/netip"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -243,21 +242,13 @@ func rtHex(out []byte, before string, n uint32, after string) []byte {
 	return append(strconv.AppendUint(out, uint64(n), 16), after...)
 }
 
-// rtHost appends an address as inet_ntop writes it, which differs from netip in
-// the addresses that once embedded one of IPv4.
+// rtHost appends an address of either family.
 func rtHost(out []byte, b []byte) []byte {
 	switch len(b) {
 	case 4:
-		return netip.AddrFrom4([4]byte(b)).AppendTo(out)
+		return appendV4(out, b)
 	case 16:
-		embeds := b[12]|b[13] != 0
-		for _, c := range b[:12] {
-			embeds = embeds && c == 0
-		}
-		if embeds {
-			return netip.AddrFrom4([4]byte(b[12:])).AppendTo(append(out, "::"...))
-		}
-		return netip.AddrFrom16([16]byte(b)).AppendTo(out)
+		return appendV6(out, b)
 	}
 	return append(out, "???"...)
 }

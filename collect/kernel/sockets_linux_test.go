@@ -342,7 +342,7 @@ func TestOldKernel(t *testing.T) {
 	binary.NativeEndian.PutUint32(info[72:], 750)
 	binary.NativeEndian.PutUint32(info[80:], 10)
 	binary.NativeEndian.PutUint32(info[88:], 3)
-	got := strings.Join(strings.Fields(row(t, message(attr(diagInfo, info...), attr(diagCong, []byte("cubic\x00")...)))), " ")
+	got := strings.Join(strings.Fields(row(t, message(part(diagInfo, info...), part(diagCong, []byte("cubic\x00")...)))), " ")
 	want := "ESTAB 0 0 10.0.0.1:8080 10.0.0.2:49152 ino:77 sk:0 ts sack cubic wscale:7,9 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 send 77226667bps"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -352,9 +352,9 @@ func TestOldKernel(t *testing.T) {
 // TestAboveTCP: kernel TLS is told of, and TCP-MD5's keys are not.
 func TestAboveTCP(t *testing.T) {
 	word := func(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
-	tls := bytes.Join([][]byte{attr(tlsVersion, word(0x304)...), attr(tlsCipher, word(52)...), attr(tlsReceive, word(2)...), attr(tlsSends, word(9)...)}, nil)
-	ulp := append(attr(ulpName, []byte("tls\x00")...), nest(ulpTLS, tls)...)
-	got := row(t, message(attr(18, []byte("hunter2")...), nest(diagULP, ulp)))
+	tls := bytes.Join([][]byte{part(tlsVersion, word(0x304)...), part(tlsCipher, word(52)...), part(tlsReceive, word(2)...), part(tlsSends, word(9)...)}, nil)
+	ulp := append(part(ulpName, []byte("tls\x00")...), nest(ulpTLS, tls)...)
+	got := row(t, message(part(18, []byte("hunter2")...), nest(diagULP, ulp)))
 	if !strings.HasSuffix(got, "\n\t tcp-ulp-tls version: 1.3 cipher: aes-gcm-256 rxconf: sw txconf: unknown(9)\n") || strings.Contains(got, "hunter2") {
 		t.Errorf("%q", got)
 	}
@@ -363,8 +363,8 @@ func TestAboveTCP(t *testing.T) {
 // FuzzSocket: whatever the kernel gives is at most a wrong row, of two lines
 // without control characters.
 func FuzzSocket(f *testing.F) {
-	whole := message(attr(diagInfo, make([]byte, 248)...), attr(diagCong, []byte("cu\x1bbic\x00")...), attr(diagBBR, make([]byte, 20)...), attr(diagDCTCP, make([]byte, 16)...),
-		attr(diagVegas, make([]byte, 16)...), attr(diagV6Only, 1), attr(diagShutdown, 3), attr(diagMark, 1, 0, 0, 0), nest(diagULP, attr(ulpName, 'x')))
+	whole := message(part(diagInfo, make([]byte, 248)...), part(diagCong, []byte("cu\x1bbic\x00")...), part(diagBBR, make([]byte, 20)...), part(diagDCTCP, make([]byte, 16)...),
+		part(diagVegas, make([]byte, 16)...), part(diagV6Only, 1), part(diagShutdown, 3), part(diagMark, 1, 0, 0, 0), nest(diagULP, part(ulpName, 'x')))
 	for n := range whole {
 		f.Add(whole[:n])
 	}

@@ -19,23 +19,31 @@ func (n *Namespace) Enter() error {
 	if n.held != nil {
 		return n.set(int(n.held.Fd()))
 	}
-	var denied error
+	var failed error
 	for _, way := range n.ways {
 		fd, err := n.open(way)
-		if errors.Is(err, fs.ErrPermission) {
-			denied = err
-		}
 		if err != nil {
+			if !gone(err) {
+				failed = err
+			}
 			continue
 		}
 		err = n.set(fd)
 		unix.Close(fd)
 		return err
 	}
-	if denied != nil {
-		return fmt.Errorf("network namespace %s: %w; run as root", n.ID, denied)
+	switch {
+	case failed == nil:
+		return fmt.Errorf("network namespace %s is gone: %w", n.ID, fs.ErrNotExist)
+	case errors.Is(failed, fs.ErrPermission):
+		return fmt.Errorf("network namespace %s: %w; run as root", n.ID, failed)
 	}
-	return fmt.Errorf("network namespace %s is gone: %w", n.ID, fs.ErrNotExist)
+	return fmt.Errorf("network namespace %s: %w", n.ID, failed)
+}
+
+// gone tells of an error that a way leads nowhere any more.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOTDIR)
 }
 
 func (n *Namespace) set(fd int) error {
@@ -115,6 +123,3 @@ func many(task string) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || stat.Nlink != 3
 }
-
-// notWaiting opens a pipe that nobody writes to at once.
-const notWaiting = unix.O_NONBLOCK

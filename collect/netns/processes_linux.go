@@ -42,7 +42,7 @@ func (s *survey) process(pid int) {
 			s.mountsOf[m] = pid
 		}
 	}
-	if pid == os.Getpid() && s.o.Root == "" && s.o.Proc == "" {
+	if pid == s.me {
 		return // our own threads come and go between namespaces
 	}
 	for _, tid := range s.threads(dir) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"whichbackend/collect/bundle"
@@ -181,7 +182,7 @@ func firstLine(dir, name string) string {
 	if info, err := root.Stat(name); err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|notWaiting, 0)
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return ""
 	}

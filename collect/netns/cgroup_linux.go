@@ -42,7 +42,7 @@ func (c *container) key() string {
 // notation for a folder leaves kubepods-burstable-pod....slice:cri-containerd:158047db637d....
 var (
 	podFolder       = regexp.MustCompile(`(?:^|-)pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?::|$)`)
-	containerFolder = regexp.MustCompile(`(?:^|[-:])([0-9a-f]{64})(?:\.scope)?$`)
+	containerFolder = regexp.MustCompile(`(?:^|[-:_])([0-9a-f]{64})(?:\.scope)?$`)
 	lxcFolder       = regexp.MustCompile(`^lxc\.payload\.([^/]+)$`)
 	nspawnFolder    = regexp.MustCompile(`^(?:machine-([^/]+)\.scope|systemd-nspawn@([^/]+)\.service)$`)
 )

@@ -64,6 +64,7 @@ func (s *survey) mounted(inode uint64, point, way string) {
 	if len(p.mounted) < mostWays {
 		p.mounted = append(p.mounted, way)
 	}
+	point = strings.TrimSuffix(point, "//deleted") // the kernel's word for a file that is gone
 	name := path.Base(point)
 	if name == "net" || name == "netns" { // /var/run/crio/ns/ID/net
 		name = path.Base(path.Dir(point))

@@ -74,8 +74,8 @@ const (
 	mostOwners = 20
 )
 
-// List finds the namespaces of the host. Those that are seen to go away
-// meanwhile are left out or not, as it comes.
+// List finds the namespaces of the host; call it before any Enter. One that
+// goes away meanwhile may still be in the list, and Enter tells.
 func List(ctx context.Context, o Options) (*Found, error) {
 	s := newSurvey(o)
 	if err := s.processes(ctx); err != nil {
@@ -113,6 +113,7 @@ func (f *Found) Close() {
 	f.first.Close()
 	for _, n := range f.Namespaces {
 		n.held.Close()
+		n.held = nil
 	}
 }
 
@@ -123,8 +124,8 @@ type survey struct {
 	root string // below which the host's files lie
 
 	self, first uint64 // the namespaces of the collector and of process 1; 0 is unknown
+	me          int    // the collector
 	ownMounts   string // the mount namespace of the collector
-	ownUTS      string // the UTS namespace of process 1, or the collector's
 	found       map[uint64]*place
 	mountsOf    map[string]int // a process in each mount namespace
 	hidden      int
@@ -155,12 +156,16 @@ func newSurvey(o Options) *survey {
 	}
 	s.self, _ = s.inode("self/ns/net")
 	s.first, _ = s.inode("1/ns/net")
+	if s.first == 0 && word(filepath.Join(s.proc, "2/comm")) == "kthreadd" { // a guarded process 1 next to an open kernel
+		s.first, _ = s.inode("2/ns/net")
+	}
 	if s.first == 0 {
 		s.first = s.self
 	}
+	me, _ := os.Readlink(filepath.Join(s.proc, "self"))
+	s.me, _ = strconv.Atoi(me)
 	s.ownMounts, _ = os.Readlink(filepath.Join(s.proc, "self/ns/mnt"))
 	hosts, _ := os.Readlink(filepath.Join(s.proc, "1/ns/mnt"))
-	s.ownUTS, _ = os.Readlink(filepath.Join(s.proc, "1/ns/uts"))
 	if s.root == "" {
 		s.root = "/"
 		if hosts != "" && hosts != s.ownMounts {
