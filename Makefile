@@ -5,6 +5,7 @@
 #               keeps a bundle of the lab as the fixture x; the topologies are
 #               the tests of fixtures/lab; as root
 # make lint     formatting, vet and staticcheck
+# make cluster-test   records a real Kubernetes cluster on this machine (root; fixtures/cluster)
 
 GO        ?= go
 VERSION   ?= 0.1.0
@@ -12,7 +13,7 @@ FUZZTIME  ?= 10s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test record lint fuzz clean compiler
+.PHONY: all demo test record lint fuzz clean compiler cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -55,6 +56,11 @@ lint: compiler
 	@test -z "$$(gofmt -l cmd collect analyze store fixtures)" || { gofmt -l cmd collect analyze store fixtures; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# A cluster of its own, on this machine: not a part of make test.
+cluster-test cluster-up: all
+	$(GO) build -trimpath -o bin/cluster ./fixtures/cluster
+	bin/cluster $(@:cluster-%=%) $(MODE)
 
 clean:
 	rm -rf bin

@@ -101,20 +101,14 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
   whichbackend-collect --dry-run`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("%q: takes no arguments; name the bundle with -o", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
+		Args:          noArguments,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context()) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(a.kube())
+	a.flags(root, time.Minute)
 	f := root.Flags()
-	f.SortFlags = false
-	f.StringVarP(&a.out, "output", "o", "", "the bundle to write, as bundle.tar.gz; - for standard output")
-	f.StringVar(&a.note, "note", "", "a text for the bundle, as \"ticket 4711\"")
-	f.DurationVar(&a.timeout, "timeout", time.Minute, "the time for all; what is not recorded then is noted as missing")
 	f.Var(&a.size, "max-size", "the most to record, before compression, as 500M or 2G; the rest is noted as missing")
 	f.StringArrayVar(&a.netns, "netns", nil, "record only this network namespace: an inode, or a name of its owner as shop/web-0, with * as a wildcard; repeatable")
 	f.StringVar(&a.hostRoot, "host-root", "", "the folder where a container has its host's root folder mounted; files and commands are then the host's")
@@ -122,10 +116,26 @@ recorded (permission, timeout, failed, too large); 1 error, and no bundle;
 	f.StringVar(&a.packets.Filter, "pcap-filter", "", "capture only these packets, in words of pcap-filter(7), as \"host 10.0.0.7 and port 80\"")
 	f.StringArrayVar(&a.packets.Namespaces, "pcap-netns", nil, "capture only in this network namespace, as --netns names it; repeatable")
 	f.IntVar(&a.packets.Payload, "pcap-payload", 0, "keep as many bytes behind the headers of each packet; they may hold secrets")
-	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
-	f.BoolVar(&a.version, "version", false, "tell the version")
 	f.BoolVar(&a.estimate, "estimate", false, "count the rows of the large tables and estimate their size, and record nothing")
+	f.BoolVar(&a.version, "version", false, "tell the version")
 	return root
+}
+
+// flags are those that all commands have.
+func (a *app) flags(cmd *cobra.Command, timeout time.Duration) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&a.out, "output", "o", "", "the bundle to write, as bundle.tar.gz; - for standard output")
+	f.StringVar(&a.note, "note", "", "a text for the bundle, as \"ticket 4711\"")
+	f.DurationVar(&a.timeout, "timeout", timeout, "the time for all; what is not recorded then is noted as missing")
+	f.BoolVar(&a.dryRun, "dry-run", false, "list what would be recorded and why it is asked for, and record nothing")
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%q: takes no arguments; name the bundle with -o", args[0])}
+	}
+	return nil
 }
 
 func (a *app) run(ctx context.Context) error {
@@ -137,31 +147,18 @@ func (a *app) run(ctx context.Context) error {
 	if a.hostRoot != "" && filepath.Clean(a.hostRoot) != "/" {
 		o.Root, o.Chroot = filepath.Clean(a.hostRoot), true
 	}
-	file, _ := a.stdout.(*os.File)
-	switch {
-	case a.version:
+	if a.version {
 		_, err := fmt.Fprintln(a.stdout, "whichbackend-collect "+version)
 		return err
-	case a.timeout <= 0:
-		return usageError{fmt.Errorf("--timeout %v: is no time to record in; give more, as 60s", a.timeout)}
-	case len(a.note) > 4096:
-		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
-	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
-		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
-	case a.packets.For < 0 || a.packets.For >= a.timeout:
-		return usageError{fmt.Errorf("--pcap %v: must be shorter than --timeout, which is %v", a.packets.For, a.timeout)}
-	case a.packets.Payload < 0 || a.packets.Payload > 64<<10:
-		return usageError{fmt.Errorf("--pcap-payload %d: give 0 to 65536 bytes", a.packets.Payload)}
-	case a.packets.For == 0 && (a.packets.Filter != "" || a.packets.Namespaces != nil || a.packets.Payload != 0):
-		return usageError{errors.New("nothing is captured without --pcap; give it a time, as --pcap 10s")}
-	case collect.CheckFilter(a.packets.Filter) != nil:
-		return usageError{fmt.Errorf("--pcap-filter: %w", collect.CheckFilter(a.packets.Filter))}
-	case a.dryRun, a.estimate:
+	}
+	if err := a.checkHost(); err != nil {
+		return err
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	if a.dryRun || a.estimate {
 		return a.plan(ctx, o)
-	case a.out == "":
-		return usageError{errors.New("no bundle is named; use -o bundle.tar.gz, or -o - for standard output")}
-	case a.out == "-" && terminal(file):
-		return usageError{errors.New("standard output is a terminal, and a bundle is no text; use -o bundle.tar.gz")}
 	}
 	if err, _ := a.stderr.(*os.File); terminal(err) {
 		o.Progress = func(done, of int, name string) { fmt.Fprintf(a.stderr, "\r\033[K%d/%d %s", done+1, of, name) }
@@ -176,6 +173,41 @@ func (a *app) run(ctx context.Context) error {
 	a.report(r)
 	if r.Partly() {
 		return errPartly
+	}
+	return nil
+}
+
+// checkHost finds mistakes in the flags of the command for this host.
+func (a *app) checkHost() error {
+	switch {
+	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
+		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
+	case a.packets.For < 0 || a.packets.For >= a.timeout && a.packets.For > 0:
+		return usageError{fmt.Errorf("--pcap %v: must be shorter than --timeout, which is %v", a.packets.For, a.timeout)}
+	case a.packets.Payload < 0 || a.packets.Payload > 64<<10:
+		return usageError{fmt.Errorf("--pcap-payload %d: give 0 to 65536 bytes", a.packets.Payload)}
+	case a.packets.For == 0 && (a.packets.Filter != "" || a.packets.Namespaces != nil || a.packets.Payload != 0):
+		return usageError{errors.New("nothing is captured without --pcap; give it a time, as --pcap 10s")}
+	case collect.CheckFilter(a.packets.Filter) != nil:
+		return usageError{fmt.Errorf("--pcap-filter: %w", collect.CheckFilter(a.packets.Filter))}
+	}
+	return nil
+}
+
+// check finds mistakes in the flags that all commands have.
+func (a *app) check() error {
+	file, _ := a.stdout.(*os.File)
+	switch {
+	case a.timeout <= 0:
+		return usageError{fmt.Errorf("--timeout %v: is no time to record in; give more, as 60s", a.timeout)}
+	case len(a.note) > 4096:
+		return usageError{fmt.Errorf("--note: has %d bytes; give at most 4096", len(a.note))}
+	case a.dryRun, a.estimate:
+		return nil
+	case a.out == "":
+		return usageError{errors.New("no bundle is named; use -o bundle.tar.gz, or -o - for standard output")}
+	case a.out == "-" && terminal(file):
+		return usageError{errors.New("standard output is a terminal, and a bundle is no text; use -o bundle.tar.gz")}
 	}
 	return nil
 }
