@@ -143,20 +143,25 @@ static_resources:
         common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: "CERT"}, private_key: {inline_string: "KEY"}}]}
 `
 
-// envoyBinary finds the real Envoy.
+// envoyBinary finds the real Envoy, as the lab does.
 func envoyBinary(t *testing.T) string {
 	t.Helper()
 	if exe := os.Getenv("ENVOY"); exe != "" {
 		return exe
 	}
-	exe, err := exec.LookPath("envoy")
-	if err == nil {
+	if exe, err := filepath.Abs("../../.cache/envoy/envoy/_bin/envoy"); err == nil {
+		if _, err := os.Stat(exe); err == nil {
+			return exe
+		}
+	}
+	if exe, err := exec.LookPath("envoy"); err == nil {
 		return exe
 	}
+	why := "no envoy: run make envoy, or set ENVOY to the program"
 	if os.Getenv("CI") == "true" {
-		t.Fatal("no envoy: set ENVOY to the program, or put it on the path")
+		t.Fatal(why)
 	}
-	t.Skip("no envoy: set ENVOY to the program, or put it on the path")
+	t.Skip(why)
 	return ""
 }
 
