@@ -57,13 +57,22 @@ func (l *legs) paired(seen netip.AddrPort) (*upstream, string) {
 	return nil, ""
 }
 
-// likely is the upstream connection that the proxy opened next after a down:
-// most often its other half.
-func (l *legs) likely(seen netip.AddrPort) *upstream {
-	if p, ok := l.pairs[seen]; ok && p.next >= 0 {
-		return &l.ups[p.next]
+// hints are what the sockets say of each host's being the one, where that does
+// not decide.
+func (l *legs) hints(seen netip.AddrPort) map[netip.AddrPort]string {
+	out := map[netip.AddrPort]string{}
+	p, ok := l.pairs[seen]
+	if ok && p.next >= 0 {
+		out[l.ups[p.next].remote] = "likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes"
 	}
-	return nil
+	if ok && p.equal >= 0 {
+		a := l.ups[p.equal].remote
+		if out[a] != "" {
+			out[a] += "; "
+		}
+		out[a] += "likely: of the proxy's connections only one to it has carried the same numbers of bytes"
+	}
+	return out
 }
 
 // elsewhere tells whether the proxy is about to connect to another host.

@@ -182,7 +182,7 @@ func (r *resolver) remain(c *conn, cur record.Tuple, s step, set choices, l legs
 		if set.tcp && len(l.ups) < len(l.downs) {
 			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", len(l.downs), len(l.ups))
 		}
-		c.between = r.narrow(set, hosts, cur, l.likely(s.after.Source))
+		c.between = narrow(set, hosts, l.hints(s.after.Source))
 	case len(hosts) == 1 || len(l.strays) > 0:
 		c.between = append(r.connected(set, hosts), strays(l.strays)...)
 	case set.blackhole:
@@ -192,6 +192,45 @@ func (r *resolver) remain(c *conn, cur record.Tuple, s step, set choices, l legs
 	default:
 		c.between = set.list
 	}
+	c.between = r.behindServices(c, s, hosts, c.between)
+}
+
+// behindServices puts what stands behind a host that is itself a service in the
+// host's place: where the tables lead the proxy's connections to it, else all
+// that it may choose.
+func (r *resolver) behindServices(c *conn, s step, hosts map[netip.AddrPort][]upstream, list []choice) (out []choice) {
+	have := map[netip.AddrPort]bool{}
+	for _, x := range list {
+		if !r.balances(x.address) || r.isBackend(x.address) {
+			out = append(out, x)
+			continue
+		}
+		ends, known := map[netip.AddrPort][]upstream{}, len(hosts[x.address]) > 0
+		for _, u := range hosts[x.address] {
+			end, ok := r.endOf(c, s, u)
+			known = known && ok
+			ends[end] = append(ends[end], u)
+		}
+		if !known {
+			out = append(out, r.choose(x.address, c.protocol, vantage{}, 0).list...)
+			continue
+		}
+		for _, end := range sortedEndpoints(ends) {
+			if !have[end] {
+				have[end] = true
+				out = append(out, choice{address: end, mech: x.mech, pos: ends[end][0].pos(), reason: "a connection of the proxy to " + x.address.String() + " leads to it"})
+			}
+		}
+	}
+	return out
+}
+
+// endOf is where the tables lead a connection that the proxy opened.
+func (r *resolver) endOf(c *conn, s step, u upstream) (netip.AddrPort, bool) {
+	x := &conn{protocol: c.protocol, client: u.local, service: u.remote, place: s.place, host: s.place.host, state: "ESTABLISHED"}
+	r.keep(r.follow(x))
+	end := x.final.Destination
+	return end, x.conflict == nil && x.lost == "" && x.captured == 0 && len(x.steps) > 0 && end.IsValid() && !r.balances(end)
 }
 
 func byHost(ups []upstream) map[netip.AddrPort][]upstream {
@@ -217,6 +256,9 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 	}
 	u := l.ups[0]
 	if len(l.ups) > 1 {
+		if r.balances(u.remote) && !r.isBackend(u.remote) {
+			return nil, "" // each may have gone elsewhere
+		}
 		u.local = netip.AddrPort{}
 	}
 	enough := len(l.ups) >= len(l.downs)
@@ -233,22 +275,17 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 	return nil, ""
 }
 
-// narrow keeps the candidates to which the proxy holds a connection. One to
-// the dialled address itself was passed through: what stands behind it remains.
-func (r *resolver) narrow(set choices, hosts map[netip.AddrPort][]upstream, cur record.Tuple, likely *upstream) (out []choice) {
+// narrow keeps the candidates to which the proxy holds a connection.
+func narrow(set choices, hosts map[netip.AddrPort][]upstream, hints map[netip.AddrPort]string) (out []choice) {
 	for _, a := range sortedEndpoints(hosts) {
 		ch := choice{address: a, reason: "the proxy holds an upstream connection to it", pos: hosts[a][0].pos()}
-		if likely != nil && likely.remote == a {
-			ch.reason, ch.pos = "likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes", likely.pos()
+		if hints[a] != "" {
+			ch.reason = hints[a]
 		}
 		for _, x := range set.list {
 			if x.address == a {
 				ch.name, ch.mech = x.name, x.mech
 			}
-		}
-		if a == cur.Destination && !r.isBackend(a) {
-			out = append(out, r.choose(a, record.TCP, vantage{}, 0).list...)
-			continue
 		}
 		out = append(out, ch)
 	}

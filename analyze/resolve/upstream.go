@@ -82,7 +82,7 @@ func (r *resolver) readLegs(c *conn, cur record.Tuple, s step, set choices) (l l
 	}
 	want := map[netip.AddrPort]bool{cur.Destination: true}
 	for _, x := range set.list {
-		want[x.address] = true
+		want[x.address] = want[x.address] || !set.through // else it connects to what was dialled
 	}
 	found := map[record.Tuple]*upstream{}
 	l.dialling = map[netip.AddrPort]bool{}
@@ -279,7 +279,11 @@ func (r *resolver) otherCluster(p *place, host netip.AddrPort) bool {
 
 // shares tells whether another address may lead the proxy to the same hosts.
 func (r *resolver) shares(c *conn, p *place, dst netip.AddrPort, hosts map[netip.AddrPort]bool) bool {
-	for _, x := range r.proxyChoices(p, dst, c).list {
+	set := r.proxyChoices(p, dst, c)
+	if set.through {
+		return hosts[dst]
+	}
+	for _, x := range set.list {
 		if hosts[x.address] {
 			return true
 		}

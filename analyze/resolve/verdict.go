@@ -231,13 +231,29 @@ func (r *resolver) endsAt(a netip.Addr, host string) bool {
 	return a.IsLoopback() || r.isWorkload(a) || o != nil && o.kind == "node" && o.host != "" && r.hasTables(o.host)
 }
 
-// isBackend tells whether some service lists an address as a backend.
+// isBackend tells whether some service lists an address as a backend. What a
+// proxy's cluster has as a host may be a service itself.
 func (r *resolver) isBackend(a netip.AddrPort) bool {
+	host := false
 	for _, s := range r.services {
 		for _, b := range s.Backends {
-			if b.Address == a {
+			if b.Address != a {
+				continue
+			}
+			if s.Source != record.FromEnvoyCluster {
 				return true
 			}
+			host = true
+		}
+	}
+	return host && !r.balances(a)
+}
+
+// balances tells whether an address is that of a service.
+func (r *resolver) balances(a netip.AddrPort) bool {
+	for _, s := range r.servicesAt(a, record.TCP, vantage{}) {
+		if s.Type != "redirect" && s.Type != "dnat" {
+			return true
 		}
 	}
 	return false
