@@ -133,7 +133,7 @@ func (s *Store) Addresses() ([]record.Address, error) {
 	})
 }
 
-const socketColumns = "section, line, pointer, protocol, state, local, remote, local_cut, remote_cut, uid, pid, program, inode, cookie, bytes_sent, bytes_received, send_q FROM socket "
+const socketColumns = "section, line, pointer, protocol, state, local, remote, local_cut, remote_cut, uid, pid, program, inode, cookie, bytes_sent, bytes_received, recv_q, send_q FROM socket "
 
 // Sockets calls f for every socket.
 func (s *Store) Sockets(f func(*record.Socket) error) error {
@@ -157,12 +157,13 @@ func (s *Store) sockets(q string, f func(*record.Socket) error, args ...any) err
 		var k record.Socket
 		var local, remote any
 		var ptr, localCut, remoteCut, program sql.NullString
-		var pid, inode, cookie, sent, received, sendQ sql.NullInt64
-		if err := r.Scan(&k.Section, &k.Line, &ptr, &k.Protocol, &k.State, &local, &remote, &localCut, &remoteCut, &k.UID, &pid, &program, &inode, &cookie, &sent, &received, &sendQ); err != nil {
+		var pid, inode, cookie, sent, received, recvQ, sendQ sql.NullInt64
+		if err := r.Scan(&k.Section, &k.Line, &ptr, &k.Protocol, &k.State, &local, &remote, &localCut, &remoteCut, &k.UID, &pid, &program, &inode, &cookie, &sent, &received, &recvQ, &sendQ); err != nil {
 			return err
 		}
 		k.Pointer, k.LocalCut, k.RemoteCut, k.Program = ptr.String, localCut.String, remoteCut.String, program.String
-		k.PID, k.Inode, k.Cookie, k.SendQ = int(pid.Int64), uint64(inode.Int64), uint64(cookie.Int64), sendQ.Int64
+		k.PID, k.Inode, k.Cookie = int(pid.Int64), uint64(inode.Int64), uint64(cookie.Int64)
+		k.RecvQ, k.SendQ = recvQ.Int64, sendQ.Int64
 		k.BytesSent, k.BytesReceived = uint64(sent.Int64), uint64(received.Int64)
 		k.Local, k.Remote = readEndpoint(local), readEndpoint(remote)
 		return f(&k)

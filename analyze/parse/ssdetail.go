@@ -40,7 +40,7 @@ func (r *ssReader) detail(t []byte) {
 // tail reads what follows the addresses: process, timer, owner (-e), counters
 // (-i). It tells whether that is of TCP.
 func (r *ssReader) tail(t []byte, s *record.Socket) (tcp bool) {
-	var sent, again uint64
+	var sent, again, acked uint64
 	for {
 		t = bytes.TrimLeft(t, " \t")
 		if rest, ok := bytes.CutPrefix(t, []byte("users:((")); ok {
@@ -76,16 +76,34 @@ func (r *ssReader) tail(t []byte, s *record.Socket) (tcp bool) {
 			sent, _ = number(value)
 		case "bytes_retrans":
 			again, _ = number(value)
+		case "bytes_acked":
+			acked, _ = number(value)
 		case "bytes_received":
 			s.BytesReceived, _ = number(value)
 		case "cwnd", "rto":
 			tcp = true
 		}
 	}
-	if sent > again {
-		s.BytesSent = sent - again // bytes_sent counts what was sent again
-	}
+	s.BytesSent = sentOnce(sent, again, acked, uint64(max(s.SendQ, 0)))
 	return tcp
+}
+
+// sentOnce is how many bytes a socket sent. bytes_sent counts those that were
+// sent again, too, and not all of them are in bytes_retrans: those that were
+// too long for the path are not. What was acknowledged and what waits for it
+// bound it; bytes_acked has one more where the socket opened the connection.
+func sentOnce(sent, again, acked, queued uint64) uint64 {
+	if sent == 0 {
+		return 0
+	}
+	once := sent - min(again, sent)
+	if acked == 0 {
+		return once
+	}
+	if once > acked+queued {
+		once = acked - 1 + queued
+	}
+	return max(once, acked-1)
 }
 
 // users reads the first process of users:(("name",pid=1,fd=2),...) after its

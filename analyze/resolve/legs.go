@@ -122,39 +122,41 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 }
 
 // bind finds the downs to which exactly one upstream connection fits, which in
-// its turn fits to no other. Where one that carried bytes has none at all, the
-// proxy does not pass bytes on as they are (it encrypts, or speaks HTTP), and
+// its turn fits to no other. Where one that carried bytes fits to none at all,
+// the proxy does not pass bytes on as they are (it encrypts, or speaks HTTP), and
 // counters say nothing of anyone.
 func (l *legs) bind(downs, ups []reading) {
-	only := map[int]int{}
+	type one struct{ n, last int }
+	fit, of := make([]one, len(downs)), make([]one, len(ups))
 	for i, d := range downs {
-		if d[0] == nil || d[1] == nil || d[0].BytesSent == 0 {
-			continue
-		}
-		fit, n := 0, 0
 		for j, u := range ups {
-			if u[0] != nil && u[1] != nil && fits(d, u) {
-				fit, n = j, n+1
+			if (d[0] != nil || d[1] != nil) && (u[0] != nil || u[1] != nil) && fits(d, u) {
+				fit[i], of[j] = one{fit[i].n + 1, j}, one{of[j].n + 1, i}
 			}
 		}
-		if n == 0 && l.downs[i].carries {
+		if fit[i].n == 0 && d.carried() && l.downs[i].carries {
 			return
 		}
-		if n == 1 {
-			only[i] = fit
+	}
+	for j, u := range ups {
+		if of[j].n == 0 && u.carried() {
+			return
 		}
 	}
-	for i, j := range only {
-		shared := false
-		for k, d := range downs {
-			shared = shared || k != i && (d[0] != nil || d[1] != nil) && fits(d, ups[j])
-		}
-		if !shared {
+	for i, d := range downs {
+		j := fit[i].last
+		if fit[i].n == 1 && of[j].n == 1 && d.carried() && ups[j].carried() {
 			p := l.pairs[l.downs[i].seen]
 			p.bound = j
 			l.pairs[l.downs[i].seen] = p
 		}
 	}
+}
+
+// carried tells whether a socket was read twice and had carried bytes both ways
+// before: then the other half is connected.
+func (x reading) carried() bool {
+	return x[0] != nil && x[1] != nil && x[0].BytesSent > 0 && x[0].BytesReceived > 0
 }
 
 // compare finds the downs whose numbers of bytes exactly one upstream
@@ -201,11 +203,14 @@ func fits(down, up reading) bool { return passedOn(down, up) && passedOn(up, dow
 // taken in stays where the way on is free: the listings are far apart against
 // the time that a proxy needs.
 func passedOn(in, out reading) bool {
-	if in[1] != nil && out[0] != nil && out[0].BytesSent > in[1].BytesReceived {
+	if in[1] != nil && out[0] != nil && out[0].BytesSent > in[1].BytesReceived+end {
 		return false
 	}
-	return in[0] == nil || out[1] == nil || out[1].SendQ != 0 || in[0].BytesReceived <= out[1].BytesSent+uint64(max(in[0].RecvQ, 0))
+	return in[0] == nil || out[1] == nil || out[1].SendQ != 0 || in[0].BytesReceived <= out[1].BytesSent+uint64(max(in[0].RecvQ, 0))+end
 }
+
+// end is what the end of a connection counts for, like a byte.
+const end = 1
 
 // near is how far the inode of an upstream socket may be from that of the
 // accepted one, as other sockets of the machine come in between.
