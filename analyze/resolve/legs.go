@@ -57,20 +57,27 @@ func (l *legs) paired(seen netip.AddrPort) (*upstream, string) {
 	return nil, ""
 }
 
-// hints are what the sockets say of each host's being the one, where that does
-// not decide.
-func (l *legs) hints(seen netip.AddrPort) map[netip.AddrPort]string {
-	out := map[netip.AddrPort]string{}
+// hint is why a host is likelier than others, where that does not decide.
+type hint struct {
+	why string
+	pos record.Pos
+}
+
+// hints are what the sockets say for hosts as the other end of a down.
+func (l *legs) hints(seen netip.AddrPort) map[netip.AddrPort]hint {
+	out := map[netip.AddrPort]hint{}
 	p, ok := l.pairs[seen]
 	if ok && p.next >= 0 {
-		out[l.ups[p.next].remote] = "likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes"
+		u := &l.ups[p.next]
+		out[u.remote] = hint{"the proxy opened a socket to it right after it accepted this connection, by their inodes", u.pos()}
 	}
 	if ok && p.equal >= 0 {
-		a := l.ups[p.equal].remote
-		if out[a] != "" {
-			out[a] += "; "
+		u := &l.ups[p.equal]
+		why := "of the proxy's connections only one to it has carried the same numbers of bytes"
+		if h, both := out[u.remote]; both {
+			why = h.why + "; " + why
 		}
-		out[a] += "likely: of the proxy's connections only one to it has carried the same numbers of bytes"
+		out[u.remote] = hint{why, u.pos()}
 	}
 	return out
 }

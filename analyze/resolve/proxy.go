@@ -276,11 +276,11 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 }
 
 // narrow keeps the candidates to which the proxy holds a connection.
-func narrow(set choices, hosts map[netip.AddrPort][]upstream, hints map[netip.AddrPort]string) (out []choice) {
+func narrow(set choices, hosts map[netip.AddrPort][]upstream, hints map[netip.AddrPort]hint) (out []choice) {
 	for _, a := range sortedEndpoints(hosts) {
 		ch := choice{address: a, reason: "the proxy holds an upstream connection to it", pos: hosts[a][0].pos()}
-		if hints[a] != "" {
-			ch.reason = hints[a]
+		if h, ok := hints[a]; ok {
+			ch.reason, ch.pos = "likely: "+h.why, h.pos
 		}
 		for _, x := range set.list {
 			if x.address == a {
