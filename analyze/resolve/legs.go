@@ -63,20 +63,27 @@ func (l *legs) paired(seen netip.AddrPort, passesTCP bool) (*upstream, string) {
 	return nil, ""
 }
 
-// hints are what the sockets say of each host's being the one, where that does
-// not decide.
-func (l *legs) hints(seen netip.AddrPort) map[netip.AddrPort]string {
-	out := map[netip.AddrPort]string{}
+// hint is why a host is likelier than others, where that does not decide.
+type hint struct {
+	why string
+	pos record.Pos
+}
+
+// hints are what the sockets say for hosts as the other end of a down.
+func (l *legs) hints(seen netip.AddrPort) map[netip.AddrPort]hint {
+	out := map[netip.AddrPort]hint{}
 	p, ok := l.pairs[seen]
 	if ok && p.next >= 0 {
-		out[l.ups[p.next].remote] = "likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes"
+		u := &l.ups[p.next]
+		out[u.remote] = hint{"likeliest: the proxy opened a socket to it right after it accepted this connection, by their inodes", u.pos()}
 	}
 	if ok && p.equal >= 0 {
-		a := l.ups[p.equal].remote
-		if out[a] != "" {
-			out[a] += "; "
+		u := &l.ups[p.equal]
+		why := "likely: of the proxy's connections only one to it has carried the same numbers of bytes"
+		if h, both := out[u.remote]; both {
+			why = h.why + "; " + why
 		}
-		out[a] += "likely: of the proxy's connections only one to it has carried the same numbers of bytes"
+		out[u.remote] = hint{why, u.pos()}
 	}
 	return out
 }
@@ -91,10 +98,13 @@ func (l *legs) elsewhere(host netip.AddrPort) bool {
 	return false
 }
 
-// flow is what a process has read from a socket and written to it.
+// flow is what a process has read from a socket and written to it. A row is not
+// made in one instant either: it has had from read to taken, and has written
+// from given to written.
 type flow struct {
-	read, written uint64
-	waits         bool // not all that was written is acknowledged
+	read, taken    uint64
+	given, written uint64
+	waits          bool // not all that was written is acknowledged
 }
 
 // flowOf reads the counters of an established socket. What is acknowledged is
@@ -104,16 +114,18 @@ func flowOf(k *record.Socket, opened bool) *flow {
 	if k == nil {
 		return nil
 	}
-	f := &flow{read: k.BytesReceived - min(k.BytesReceived, uint64(max(k.RecvQ, 0))), waits: k.SendQ > 0}
-	queue := uint64(max(k.SendQ, 0))
+	f := &flow{read: k.BytesReceived - min(k.BytesReceived, uint64(max(k.RecvQ, 0))), taken: k.BytesReceived, waits: k.SendQ > 0}
 	switch {
-	case k.BytesAcked == 0:
-		f.written = max(k.BytesSent, queue)
+	case k.BytesAcked == 0: // an old kernel, or nothing yet
+		f.given = k.BytesSent - min(k.BytesSent, uint64(max(k.SendQ, 0)))
+		f.written = max(k.BytesSent, uint64(max(k.SendQ, 0)))
+		return f
 	case opened:
-		f.written = k.BytesAcked - 1 + queue
+		f.given = k.BytesAcked - 1
 	default:
-		f.written = k.BytesAcked + queue
+		f.given = k.BytesAcked
 	}
+	f.written = f.given + uint64(max(k.SendQ, 0))
 	return f
 }
 
@@ -163,40 +175,42 @@ func (r *resolver) pair(l *legs, s step, found map[record.Tuple]*upstream) {
 }
 
 // bind finds the downs to which exactly one upstream connection fits, which in
-// its turn fits to no other. Where one that carried bytes has none at all, the
-// proxy does not pass bytes on as they are (it encrypts, or speaks HTTP), and
-// counters say nothing of anyone.
+// its turn fits to no other. Where one that carried bytes fits to none at all,
+// the proxy does not pass bytes on as they are (it encrypts, or speaks HTTP), and
+// counters say nothing of anyone. One that a listing lacks may be its missing
+// half.
 func (l *legs) bind(downs, ups []reading) {
-	only := map[int]int{}
+	type one struct{ n, last int }
+	fit, of := make([]one, len(downs)), make([]one, len(ups))
 	for i, d := range downs {
-		if d[0] == nil || d[1] == nil || d[0].written == 0 {
-			continue
-		}
-		fit, n := 0, 0
 		for j, u := range ups {
-			if u[0] != nil && u[1] != nil && fits(d, u) {
-				fit, n = j, n+1
+			if d != (reading{}) && u != (reading{}) && fits(d, u) {
+				fit[i], of[j] = one{fit[i].n + 1, j}, one{of[j].n + 1, i}
 			}
 		}
-		if n == 0 && l.downs[i].carries {
+		if fit[i].n == 0 && d.answered() && l.downs[i].carries {
 			return
 		}
-		if n == 1 {
-			only[i] = fit
+	}
+	for j, u := range ups {
+		if of[j].n == 0 && u.answered() {
+			return
 		}
 	}
-	for i, j := range only {
-		shared := false
-		for k, d := range downs {
-			late := d[0] == nil && ups[j][0].read+ups[j][0].written > 0 // it came when the other was in use
-			shared = shared || k != i && !late && d != reading{} && fits(d, ups[j])
-		}
-		if !shared {
+	for i, d := range downs {
+		j := fit[i].last
+		if fit[i].n == 1 && of[j].n == 1 && d.answered() && ups[j].answered() {
 			p := l.pairs[l.downs[i].seen]
 			p.bound = j
 			l.pairs[l.downs[i].seen] = p
 		}
 	}
+}
+
+// answered tells whether a socket was read twice and had carried bytes both
+// ways before: then its other half was connected.
+func (x reading) answered() bool {
+	return x[0] != nil && x[1] != nil && x[0].written > 0 && x[0].read > 0
 }
 
 // compare finds the downs whose numbers of bytes exactly one upstream
@@ -243,7 +257,7 @@ func fits(down, up reading) bool { return passedOn(down, up) && passedOn(up, dow
 // was read stays where the way on is free: the listings are far apart against
 // the time that a proxy needs.
 func passedOn(in, out reading) bool {
-	if in[1] != nil && out[0] != nil && out[0].written > in[1].read {
+	if in[1] != nil && out[0] != nil && out[0].given > in[1].taken {
 		return false
 	}
 	return in[0] == nil || out[1] == nil || out[1].waits || in[0].read <= out[1].written

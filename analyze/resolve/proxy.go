@@ -161,6 +161,7 @@ func (r *resolver) throughProxy(c *conn, cur record.Tuple, s step, logs []sighti
 		r.ownLeg(c, cur, l, &next)
 		return next, ok, nil
 	}
+	l.open = r.open(s.place, s.after.Destination, s.after.Source)
 	if u, why := r.oneOf(cur, s, set, l); u != nil {
 		c.deduced, c.note = true, why
 		next := step{mechanism: s.mechanism, via: viaUpstream, place: s.place, before: s.after, ts: u.ts, socket: u.socket}
@@ -178,11 +179,16 @@ func (r *resolver) remain(c *conn, cur record.Tuple, s step, set choices, l legs
 	switch {
 	case l.tunnels > 0:
 		c.between = set.list
-	case len(hosts) > 1 || len(hosts) == 1 && !set.http && len(l.strays) == 0:
+	case !l.open && !set.blackhole:
+		c.note = "it was not open all the time while the sockets were listed"
+		c.between = append(r.connected(set, hosts), strays(l.strays)...)
+	case set.http && len(hosts) > 0 && len(set.list) > 0: // what an earlier request used may be closed
+		c.between = append(r.connected(set, hosts), strays(l.strays)...)
+	case len(hosts) > 1 || len(hosts) == 1 && len(l.strays) == 0:
 		if set.tcp && len(l.ups) < len(l.downs) {
 			c.note = fmt.Sprintf("it took %d such connections and holds %d upstream", len(l.downs), len(l.ups))
 		}
-		c.between = narrow(set, hosts, l.hints(s.after.Source))
+		c.between = narrow(set, l, hosts, l.hints(s.after.Source))
 	case len(hosts) == 1 || len(l.strays) > 0:
 		c.between = append(r.connected(set, hosts), strays(l.strays)...)
 	case set.blackhole:
@@ -251,7 +257,7 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 	if u, why := l.paired(s.after.Source, set.tcp); u != nil {
 		return u, why
 	}
-	if len(byHost(l.ups)) != 1 || len(l.strays) > 0 || l.elsewhere(l.ups[0].remote) {
+	if !l.open || len(byHost(l.ups)) != 1 || len(l.strays) > 0 || l.elsewhere(l.ups[0].remote) {
 		return nil, ""
 	}
 	u := l.ups[0]
@@ -275,12 +281,13 @@ func (r *resolver) oneOf(cur record.Tuple, s step, set choices, l legs) (*upstre
 	return nil, ""
 }
 
-// narrow keeps the candidates to which the proxy holds a connection.
-func narrow(set choices, hosts map[netip.AddrPort][]upstream, hints map[netip.AddrPort]string) (out []choice) {
+// narrow keeps the candidates to which the proxy holds a connection, or is about
+// to.
+func narrow(set choices, l legs, hosts map[netip.AddrPort][]upstream, hints map[netip.AddrPort]hint) (out []choice) {
 	for _, a := range sortedEndpoints(hosts) {
 		ch := choice{address: a, reason: "the proxy holds an upstream connection to it", pos: hosts[a][0].pos()}
-		if hints[a] != "" {
-			ch.reason = hints[a]
+		if h, ok := hints[a]; ok {
+			ch.reason, ch.pos = h.why, h.pos
 		}
 		for _, x := range set.list {
 			if x.address == a {
@@ -288,6 +295,12 @@ func narrow(set choices, hosts map[netip.AddrPort][]upstream, hints map[netip.Ad
 			}
 		}
 		out = append(out, ch)
+	}
+	for _, x := range set.list {
+		if l.dialling[x.address] && len(hosts[x.address]) == 0 {
+			x.reason = "the proxy is connecting to it"
+			out = append(out, x)
+		}
 	}
 	return out
 }

@@ -44,6 +44,8 @@ type legs struct {
 	lined bool
 	// tunnels counts connections to other proxies that may carry many.
 	tunnels int
+	// open: the connection that is asked about was held all the time.
+	open bool
 	// whole: the listing shows the proxy's own sockets, so that one that is
 	// not in it was not there.
 	whole bool
@@ -292,6 +294,22 @@ func (r *resolver) shares(c *conn, p *place, dst netip.AddrPort, hosts map[netip
 		}
 	}
 	return false
+}
+
+// open tells whether the proxy held a connection in all listings that show what
+// it took: of one that began or ended meanwhile, the other half may be in none.
+// Where no listing shows any, tables alone tell.
+func (r *resolver) open(p *place, into, seen netip.AddrPort) bool {
+	shown := map[int]bool{}
+	for _, k := range r.byLocal(p)[into] {
+		shown[k.Section] = shown[k.Section] || k.Remote == seen && k.State == "ESTABLISHED"
+	}
+	for _, has := range shown {
+		if !has {
+			return false
+		}
+	}
+	return true
 }
 
 // acceptedAs is the proxy's own socket of a connection that it took.
