@@ -28,7 +28,7 @@ func fromProxy(a netip.Addr) bool {
 // acceptedBeside makes a step of the proxy's own socket where no table shows
 // that it took the connection.
 func (r *resolver) acceptedBeside(c *conn, cur record.Tuple) (step, bool) {
-	if len(c.steps) > 0 || c.place == nil || !c.place.workload() || len(c.sockets) == 0 {
+	if len(c.steps) > 0 || c.place == nil || !c.place.workload() || len(c.sockets) == 0 || ofProxy(c) {
 		return step{}, false
 	}
 	for _, k := range r.inPlace(c.place) {

@@ -103,14 +103,23 @@ func (r *resolver) carriesOn(dst netip.AddrPort) bool {
 	return false
 }
 
+// ofProxy tells whether the client is a proxy or its agent, whose connections
+// are not redirected. They may have the ports of others.
+func ofProxy(c *conn) bool {
+	for _, k := range c.sockets {
+		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") || strings.HasPrefix(k.Program, "consul-data") {
+			return true
+		}
+	}
+	return false
+}
+
 // mayBeTaken tells whether a proxy beside the client may have taken the
 // connection: not its own, and not one that the client's own table saw pass
 // unchanged.
 func (r *resolver) mayBeTaken(c *conn) bool {
-	for _, k := range c.sockets {
-		if strings.HasPrefix(k.Program, "envoy") || strings.HasPrefix(k.Program, "pilot-agent") || strings.HasPrefix(k.Program, "consul-data") {
-			return false
-		}
+	if ofProxy(c) {
+		return false
 	}
 	for _, s := range c.through {
 		if s.place == c.place && s.place.workload() && s.t.Via == record.ViaConntrack && s.t.Before == s.t.After {

@@ -154,12 +154,12 @@ func (r *resolver) proxySockets(c *conn, s step, taken takenBy, f func(record.So
 		if k.Local == s.after.Destination {
 			whole = listening
 		}
-		if k.Protocol != c.protocol || taken.clients[k.Local] || k.Remote.Addr().IsLoopback() || k.Local.Addr().IsLoopback() ||
+		if k.Protocol != c.protocol || k.Remote.Addr().IsLoopback() || k.Local.Addr().IsLoopback() ||
 			len(s.place.listeners[listenKey{k.Protocol, k.Local.Port()}]) > 0 || r.proxyPort(s.place, k.Local.Port()) {
 			continue
 		}
 		envoys := strings.HasPrefix(k.Program, "envoy")
-		if (k.State == "ESTABLISHED" || k.State == "SYN_SENT") && (envoys || !named && k.Program == "") {
+		if (k.State == "ESTABLISHED" || k.State == "SYN_SENT") && (envoys || !named && k.Program == "" && !taken.owns(k.Local, k.Remote)) {
 			f(k)
 		}
 	}
@@ -177,11 +177,11 @@ func (r *resolver) tableLegs(c *conn, p *place, want map[netip.AddrPort]bool, ta
 			if r.placeOf[t.Section] != p || !r.current[t.Section] || t.Protocol != c.protocol || t.Before != t.After || t.Via != record.ViaConntrack || t.Closing {
 				continue
 			}
-			if taken.clients[t.Before.Source] {
+			u := found[t.Before]
+			if u == nil && taken.owns(t.Before.Source, t.Before.Destination) {
 				continue
 			}
 			r.use(t.Pos)
-			u := found[t.Before]
 			if u == nil {
 				u = &upstream{local: t.Before.Source, remote: a}
 				found[t.Before] = u
@@ -205,8 +205,19 @@ type takenBy struct {
 	// all but the first another. What was dialled is not valid where only the
 	// proxy's accepted socket shows the connection.
 	by map[netip.AddrPort]takenConn
-	// clients are the clients' own addresses.
-	clients map[netip.AddrPort]bool
+	// clients are the clients' own addresses, with what each dialled.
+	clients map[netip.AddrPort][]netip.AddrPort
+}
+
+// owns tells whether a connection is one that a client opened. The proxy may
+// have the port of a client, towards another address.
+func (t takenBy) owns(local, remote netip.AddrPort) bool {
+	for _, dialled := range t.clients[local] {
+		if dialled == remote || !dialled.IsValid() {
+			return true
+		}
+	}
+	return false
 }
 
 type takenConn struct{ client, dialled netip.AddrPort }
@@ -216,7 +227,7 @@ func (r *resolver) taken(p *place, into netip.AddrPort) (takenBy, error) {
 	if out, ok := r.takenAt[takenKey{p, into}]; ok {
 		return out, nil
 	}
-	out := takenBy{by: map[netip.AddrPort]takenConn{}, clients: map[netip.AddrPort]bool{}}
+	out := takenBy{by: map[netip.AddrPort]takenConn{}, clients: map[netip.AddrPort][]netip.AddrPort{}}
 	for _, k := range r.inPlace(p) {
 		if k.Local == into {
 			out.by[k.Remote] = takenConn{client: k.Remote}
@@ -237,7 +248,7 @@ func (r *resolver) taken(p *place, into netip.AddrPort) (takenBy, error) {
 		}
 	}
 	for _, t := range out.by {
-		out.clients[t.client] = true
+		out.clients[t.client] = append(out.clients[t.client], t.dialled)
 	}
 	r.takenAt[takenKey{p, into}] = out
 	return out, nil
