@@ -59,11 +59,7 @@ func (r *recorder) startCaptures(ctx context.Context) {
 			in = append(in, s)
 		}
 	}
-	for _, p := range r.o.Packets.Namespaces {
-		if !slices.ContainsFunc(in, func(s *space) bool { return s.matches(p) }) {
-			r.missing(nil, packets+" of "+p, notFound, "no network namespace that is recorded has this inode or such an owner")
-		}
-	}
+	r.unmatched(packets+" of network namespace ", r.o.Packets.Namespaces, in)
 	for i, s := range in {
 		if i >= mostCaptures {
 			r.missing(s, packets, tooLarge, fmt.Sprintf("captures go on in %d network namespaces already; choose with --pcap-netns", mostCaptures))

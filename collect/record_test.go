@@ -136,7 +136,7 @@ func TestNamespaces(t *testing.T) {
 		for _, s := range spaces {
 			s.had = nil
 		}
-		if g := record(t, o); len(g.files) != want || (g.missing("network namespace "+pattern).Because == notFound) != (want == 1) {
+		if g := record(t, o); len(g.files) != want || (g.missing("network namespace "+pattern).Because == notFound) != (want == 1) || want == 1 && (!g.lost || len(g.Warnings) != 1) {
 			t.Errorf("%s: %v, missing %+v", pattern, g.files, g.Manifest.Missing)
 		}
 	}

@@ -72,9 +72,18 @@ func (r *recorder) findSpaces(ctx context.Context) {
 		return
 	}
 	r.spaces = slices.DeleteFunc(slices.Clone(r.spaces), func(s *space) bool { return !slices.ContainsFunc(r.o.Namespaces, s.matches) })
-	for _, p := range r.o.Namespaces {
-		if !slices.ContainsFunc(r.spaces, func(s *space) bool { return s.matches(p) }) {
-			r.missing(nil, "network namespace "+p, notFound, "no network namespace has this inode or such an owner")
+	r.unmatched("network namespace ", r.o.Namespaces, r.spaces)
+}
+
+// unmatched notes the patterns that mean no namespace of a list. A person asked
+// for something else than what there is, so that it is a loss.
+func (r *recorder) unmatched(what string, patterns []string, in []*space) {
+	for _, p := range patterns {
+		if !slices.ContainsFunc(in, func(s *space) bool { return s.matches(p) }) {
+			const why = "no network namespace that is recorded has this inode or such an owner"
+			r.missing(nil, what+p, notFound, why)
+			r.warn(what + p + ": " + why + "; --dry-run lists them")
+			r.lost = true
 		}
 	}
 }

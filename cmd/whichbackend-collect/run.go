@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -189,6 +190,11 @@ func (a *app) checkHost() error {
 	switch {
 	case a.hostRoot != "" && !filepath.IsAbs(a.hostRoot):
 		return usageError{fmt.Errorf("--host-root %s: is no absolute path; give one as /host", a.hostRoot)}
+	}
+	for _, pattern := range append(slices.Clone(a.netns), a.packets.Namespaces...) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return usageError{fmt.Errorf("%q: is no pattern for a network namespace; give an inode or a name, as shop/web-*", pattern)}
+		}
 	}
 	return a.checkPackets()
 }

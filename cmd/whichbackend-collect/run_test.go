@@ -39,6 +39,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"-o", "x", "--pcap", "1s", "--pcap-filter", "portt 80"}, exitUsage, "portt"},
 		{[]string{"-o", "x", "--pcap", "1s", "--pcap-payload", "-1"}, exitUsage, "--pcap-payload"},
 		{[]string{"-o", "x", "--max-size", "much"}, exitUsage, "500M"},
+		{[]string{"-o", "x", "--netns", "["}, exitUsage, "is no pattern"},
+		{[]string{"-o", "x", "--pcap", "1s", "--pcap-netns", "a["}, exitUsage, "is no pattern"},
 		{[]string{"-o", "x", "--host-root", "host"}, exitUsage, "absolute"},
 		{[]string{"-o", dir}, exitRuntime, dir + ": "},
 		{[]string{"-o", filepath.Join(dir, "absent", "b.tar.gz")}, exitRuntime, "no such file or directory; name a file"},
