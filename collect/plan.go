@@ -21,6 +21,8 @@ type Step struct {
 	// Rows and Size, in bytes before compression, are an estimate over all
 	// namespaces; -1 where it cannot be told without recording.
 	Rows, Size int64
+	// Uncounted is the number of namespaces that the estimate could not count.
+	Uncounted int
 }
 
 // A Plan is what a run would record.
@@ -74,16 +76,18 @@ func (p *Plan) make(ctx context.Context, o Options, estimate bool) {
 // estimate counts the rows of every item that has a count.
 func (r *recorder) estimate(ctx context.Context, items []item, steps []Step) {
 	for _, s := range r.spaces {
-		if !r.enter(s) {
-			continue
-		}
+		entered := r.enter(s)
 		for i := range items {
 			it := &items[i]
 			if it.count == nil || steps[i].Because != "" {
 				continue
 			}
-			n, err := it.count(&env{ctx: ctx, host: r.host, s: s, r: r})
-			if err != nil {
+			n, err := int64(0), error(nil)
+			if entered {
+				n, err = it.count(&env{ctx: ctx, host: r.host, s: s, r: r})
+			}
+			if !entered || err != nil {
+				steps[i].Uncounted++
 				continue
 			}
 			steps[i].Rows = max(steps[i].Rows, 0) + n

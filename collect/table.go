@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -152,9 +153,12 @@ func countTCP(e *env) (n int64, err error) {
 				continue
 			}
 			for i := 1; i+1 < len(f); i += 2 {
-				var v int64
-				if f[i] == "inuse" || f[i] == "tw" {
-					fmt.Sscan(f[i+1], &v)
+				if f[i] != "inuse" && f[i] != "tw" {
+					continue
+				}
+				v, err := strconv.ParseInt(f[i+1], 10, 64)
+				if err != nil {
+					return 0, fmt.Errorf("%s: %w", file, err)
 				}
 				n += v
 			}

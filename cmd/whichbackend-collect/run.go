@@ -306,10 +306,15 @@ func (a *app) estimated(t io.Writer, p *collect.Plan) {
 	fmt.Fprintln(t, "\nlisting\trows\tsize")
 	var all int64
 	for _, s := range p.Steps {
-		if s.Rows >= 0 {
-			fmt.Fprintf(t, "%s\t%d\t%s\n", s.Name, s.Rows, bytesOf(s.Size))
-			all += s.Size
+		if s.Rows < 0 && s.Uncounted == 0 {
+			continue
 		}
+		note := ""
+		if s.Uncounted > 0 {
+			note = "\twithout " + counted(s.Uncounted, "network namespace") + " that could not be counted"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s%s\n", s.Name, max(s.Rows, 0), bytesOf(max(s.Size, 0)), note)
+		all += max(s.Size, 0)
 	}
 	fmt.Fprintf(t, "\t\t%s, some %s compressed\n", bytesOf(all), bytesOf(all/8))
 	fmt.Fprintln(t, "\nRules, addresses, proxies and logs come on top; they are not counted beforehand.")
