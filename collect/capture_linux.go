@@ -48,11 +48,6 @@ func (r *recorder) startCaptures(ctx context.Context) {
 	if r.o.Packets.For == 0 {
 		return
 	}
-	if because, detail := needs("af_packet", "tcpdump would load it too")(r.host, ""); because != "" {
-		r.missing(nil, packets, because, detail)
-		r.lost = true
-		return
-	}
 	var in []*space
 	for _, s := range r.spaces {
 		if len(r.o.Packets.Namespaces) == 0 || slices.ContainsFunc(r.o.Packets.Namespaces, s.matches) {

@@ -92,8 +92,9 @@ func (r *recorder) unmatched(what string, patterns []string, in []*space) {
 func (r *recorder) listSpaces(ctx context.Context) (spaces []*space) {
 	found, err := netns.List(ctx, netns.Options{Root: r.host.root, Host: r.host.name, Docker: r.dockerNames(ctx)})
 	if err != nil {
+		// Whose the collector's own is, nobody has told: it must not be filed as the host's.
 		r.missing(nil, "network namespaces", failed, plain(err.Error())+"; only that of the collector is recorded")
-		return []*space{{dir: r.host.dir}}
+		return []*space{{dir: path.Join(r.host.dir, "netns", "collector")}}
 	}
 	r.found = found
 	if found.Hidden > 0 {
@@ -153,6 +154,9 @@ func (r *recorder) readProcesses(ctx context.Context) {
 	p, err := kernel.ReadProcesses(ctx, r.host.file("proc"))
 	if err != nil {
 		r.missing(nil, "processes of sockets", failed, plain(err.Error()))
+	}
+	if n := p.Unreadable(); n > 0 && r.o.Privileged && r.processes == nil {
+		r.missing(nil, "processes of sockets", permission, fmt.Sprintf("%d did not show their sockets: something forbids it to root too", n))
 	}
 	if n := p.LeftOut(); n > 0 {
 		r.missing(nil, "processes of sockets", tooLarge, fmt.Sprintf("%d processes and open sockets beyond what is remembered of a host", n))
