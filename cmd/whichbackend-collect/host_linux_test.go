@@ -88,6 +88,14 @@ func ownHost(t *testing.T) bool {
 	return false
 }
 
+// loopback brings up that of the test's own network namespace.
+func loopback(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // namespace makes a network namespace that a name below /run/netns keeps.
 func namespace(t *testing.T, name string) {
 	t.Helper()
@@ -211,9 +219,7 @@ func TestHangingProxy(t *testing.T) {
 	if !ownHost(t) {
 		return
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	loopback(t)
 	l, err := net.Listen("tcp", "127.0.0.1:15000")
 	if err != nil {
 		t.Fatal(err)
@@ -237,9 +243,7 @@ func TestProxyHangsLater(t *testing.T) {
 	if !ownHost(t) {
 		return
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	loopback(t)
 	l, err := net.Listen("tcp", "127.0.0.1:15000")
 	if err != nil {
 		t.Fatal(err)
@@ -484,9 +488,7 @@ func TestPackets(t *testing.T) {
 	if !ownHost(t) {
 		return
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	loopback(t)
 	namespace(t, "other")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -533,7 +533,9 @@ func TestNewDevices(t *testing.T) {
 func openTun(t *testing.T, name string) *os.File {
 	t.Helper()
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatal(err)
+	} else if err != nil {
 		t.Skip(err)
 	}
 	q, err := unix.NewIfreq(name)
