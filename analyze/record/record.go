@@ -214,7 +214,41 @@ type Translation struct {
 	// Tunnel is the address of the next socket when it differs from the
 	// address that serves: a ztunnel's HBONE peer or a waypoint.
 	Tunnel netip.AddrPort
+
+	// Tier says how two sides of a connection in captures were recognised, and
+	// Behind is the packet that shows After; Pos shows Before. Only of
+	// ViaCapture. Relay is true where a proxy took one connection and opened
+	// another, rather than the kernel rewriting one.
+	Tier   Tier
+	Behind Pos
+	Relay  bool
 }
+
+// Tier is how surely two flows of captures are one connection.
+type Tier string
+
+// The tiers, from the surest. The first three are of one connection on two
+// sides of a NAT, the others of a proxy's two connections.
+const (
+	// TierExact: both initial sequence numbers are equal, at the same time.
+	TierExact Tier = "exact"
+	// TierStrong: the client's sequence number and timestamps are equal (a SYN
+	// proxy changes the server's), or several segments are equal in sequence
+	// number, length, content and timestamp.
+	TierStrong Tier = "strong"
+	// TierWeak: the client's sequence number alone, or equal datagrams, and
+	// nothing else fits.
+	TierWeak Tier = "weak"
+	// TierAnnounced: the proxy itself says whose connection it carries on: a
+	// PROXY header, or one x-request-id on both sides.
+	TierAnnounced Tier = "announced"
+	// TierPayload: the same first bytes, and nothing else fits.
+	TierPayload Tier = "payload"
+	// TierSizes: nested in time and the same sizes, and nothing else fits.
+	TierSizes Tier = "sizes"
+	// TierTiming: nested in time, and nothing else fits.
+	TierTiming Tier = "timing"
+)
 
 // Source says which kind of listing a service was read from.
 type Source string
