@@ -222,6 +222,9 @@ type Translation struct {
 	Tier   Tier
 	Behind Pos
 	Relay  bool
+	// Requests is how many requests of the connection went this way, where
+	// Request is set and a capture tells; 0: not said.
+	Requests int
 }
 
 // Tier is how surely two flows of captures are one connection.

@@ -26,6 +26,8 @@ var arrows = map[string][]string{
 	"collect/kube":             {"collect/bundle", "collect/proxy"},
 	"cmd/whichbackend-collect": {"collect", "collect/bundle", "collect/kube"},
 	"analyze/parse":            {"analyze/record"},
+	"analyze/pcap":             {},
+	"analyze/pcap/decode":      {},
 	"store":                    {"analyze/record"},
 	"analyze/load":             {"analyze/parse", "analyze/record", "collect/bundle", "store"},
 	"analyze/resolve":          {"analyze/record", "store"},
