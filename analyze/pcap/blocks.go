@@ -158,7 +158,7 @@ func (r *Reader) packet(b *Batch, body []byte, at int) {
 	}
 	r.add(b, at, block{
 		id: id, ticks: uint64(high)<<32 | uint64(low),
-		kept: kept, length: length, data: body[packetHead:], timed: true, flags: 2, drops: 4,
+		kept: kept, length: length, data: body[packetHead:], timed: true, flags: packetFlags, drops: packetDrops,
 	})
 }
 
@@ -170,7 +170,7 @@ func (r *Reader) oldPacket(b *Batch, body []byte, at int) {
 	}
 	p := block{
 		id: uint32(r.u16(body)), ticks: uint64(r.u32(body[4:]))<<32 | uint64(r.u32(body[8:])),
-		kept: r.u32(body[12:]), length: r.u32(body[16:]), data: body[packetHead:], timed: true, flags: 2,
+		kept: r.u32(body[12:]), length: r.u32(body[16:]), data: body[packetHead:], timed: true, flags: packetFlags,
 	}
 	const unknown = 0xffff
 	if drops := r.u16(body[2:]); drops != unknown && int(p.id) < len(r.interfaces)-r.base {

@@ -6,7 +6,6 @@ type device struct {
 	clock    clock
 	clockBad bool
 	timed    bool // there is a packet with a time
-	seen     uint64
 	// Of its last statistics: packets dropped by interface and system.
 	ifDrop, osDrop uint64
 	ofAll          bool   // osDrop counts the packets of all interfaces
