@@ -54,6 +54,7 @@ const (
 	typeERSPAN3  = 0x22eb
 	typeNSH      = 0x894f
 	typeOldQinQ  = 0x9100
+	typeFabric   = 0x8903 // Cisco FabricPath: two bytes and a frame
 )
 
 func ethernet(b []byte, wire int, p *Packet) {
@@ -64,8 +65,19 @@ func ethernet(b []byte, wire int, p *Packet) {
 	frame(be.Uint16(b[12:]), b[14:], wire-14, p)
 }
 
-// frame decodes what follows the type or length field of a frame.
+// maxFrames bounds the frames in one packet: one in each tunnel, and some more
+// in what is no wrapping of ours, such as FabricPath.
+const maxFrames = MaxLayers + 4
+
+// frame decodes what follows the type or length field of a frame. Whatever leads
+// from one header to another of its kind without a wrapping comes by here, so
+// that this is where an endless packet ends. Detail counts until it gets its
+// meaning at the packet's end.
 func frame(t uint16, b []byte, wire int, p *Packet) {
+	if p.Detail++; p.Detail > maxFrames {
+		p.end(TooDeep, 0)
+		return
+	}
 	for t == typeVLAN || t == typeQinQ || t == typeOldQinQ {
 		if len(b) < 4 {
 			p.short(wire, 4, inVLAN)
@@ -79,11 +91,14 @@ func frame(t uint16, b []byte, wire int, p *Packet) {
 		t = be.Uint16(b[2:])
 		b, wire = b[4:], wire-4
 	}
-	if t < typeLeast {
+	switch {
+	case t >= typeLeast:
+		etherType(t, b, wire, p)
+	case t < 3 || int(t) > wire:
+		p.end(Malformed, inLLC)
+	default:
 		llc(b, wire, p)
-		return
 	}
-	etherType(t, b, wire, p)
 }
 
 // etherType decodes what an EtherType announces.
@@ -107,6 +122,12 @@ func etherType(t uint16, b []byte, wire int, p *Packet) {
 		ppp(b, wire, p)
 	case typeNSH:
 		nsh(b, wire, p)
+	case typeFabric:
+		if len(b) < 2 {
+			p.short(wire, 2, inEthernet)
+			return
+		}
+		ethernet(b[2:], wire-2, p)
 	case typeMACsec:
 		p.end(Encrypted, uint32(t))
 	default:

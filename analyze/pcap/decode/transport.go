@@ -5,9 +5,10 @@ package decode
 const leastTCP = 8
 
 // tcp decodes RFC 9293. Of a header that was cut it reads what is there; where
-// its length was cut off, nothing is known of the payload.
+// its length was cut off, nothing is known of the payload. The first fragment
+// of a packet may end in the header too.
 func tcp(b []byte, wire int, p *Packet) {
-	if len(b) < leastTCP || wire < 20 {
+	if len(b) < leastTCP || wire < 20 && !p.Fragment {
 		p.short(wire, 20, inTCP)
 		return
 	}
@@ -15,20 +16,20 @@ func tcp(b []byte, wire int, p *Packet) {
 	if len(b) >= 13 {
 		size = int(b[12]>>4) * 4
 	}
-	if size < 20 || size > wire {
+	if size < 20 || size > wire && !p.Fragment {
 		p.end(Malformed, inTCP)
 		return
 	}
-	p.Status = Flow
+	p.end(Flow, 0)
 	p.SourcePort, p.DestinationPort = be.Uint16(b), be.Uint16(b[2:])
 	p.Seq = be.Uint32(b[4:])
 	if len(b) < 20 {
-		cutTCP(b, wire-size, p)
+		cutTCP(b, max(wire-size, 0), p)
 		return
 	}
 	p.Ack, p.Window = be.Uint32(b[8:]), be.Uint16(b[14:])
 	p.Flags = be.Uint16(b[12:]) & 0x1ff
-	p.PayloadLength = wire - size
+	p.PayloadLength = max(wire-size, 0)
 	if len(b) < size {
 		tcpOptions(b[20:], p)
 		return
@@ -119,7 +120,7 @@ func ports(b []byte, wire, size int, where uint32, p *Packet) bool {
 		p.short(wire, size, where)
 		return false
 	}
-	p.Status = Flow
+	p.end(Flow, 0)
 	p.SourcePort, p.DestinationPort = be.Uint16(b), be.Uint16(b[2:])
 	p.PayloadLength = wire - size
 	if len(b) > size {
