@@ -217,17 +217,28 @@ func (s *Store) Rewritten(ports []uint16) (made map[netip.AddrPort][]netip.AddrP
 		made[a] = append(made[a], readEndpoint(before))
 		return nil
 	})
+	if err != nil {
+		return nil, false, err
+	}
+	crossings, err := s.Crossings()
+	for _, t := range crossings {
+		whole = whole && !t.Relay
+		if t.After.Source != t.Before.Source {
+			made[t.After.Source] = append(made[t.After.Source], t.Before.Source)
+		}
+	}
 	return made, whole, err
 }
 
-// Sources returns the endpoints of an address that translations enter with,
-// each once.
+// Sources returns the endpoints of an address that translations enter with or
+// that flows begin at, each once.
 func (s *Store) Sources(a netip.Addr) ([]netip.AddrPort, error) {
 	first, last := endpoint(netip.AddrPortFrom(a, 0)), endpoint(netip.AddrPortFrom(a, 65535))
 	if !a.Is4() {
 		first, last = "["+a.String()+"]:", "["+a.String()+"];" // a semicolon follows the colon
 	}
-	return query(s, "SELECT DISTINCT before_source FROM translation WHERE before_source BETWEEN ? AND ?", func(r *sql.Rows) (netip.AddrPort, error) {
+	return query(s, `SELECT before_source FROM translation WHERE before_source BETWEEN ?1 AND ?2
+		UNION SELECT source FROM flow WHERE source BETWEEN ?1 AND ?2`, func(r *sql.Rows) (netip.AddrPort, error) {
 		var v any
 		err := r.Scan(&v)
 		return readEndpoint(v), err

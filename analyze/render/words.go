@@ -181,7 +181,7 @@ func sightings(c *resolve.Connection, all bool) (list []step, more int) {
 			evidence = evidence[:1]
 		}
 		what := joined(place(s.Scope), "capture", s.Device, s.Leg)
-		list = append(list, step{what, "", joined(s.Source+" -> "+s.Destination, s.State)+inBrackets(s.Encapsulation), evidence})
+		list = append(list, step{what, "", joined(s.Source+" -> "+s.Destination, s.State) + inBrackets(s.Encapsulation), evidence})
 	}
 	return list, more
 }

@@ -172,6 +172,7 @@ func (w *world) party(a netip.AddrPort, host string) Party {
 		}
 	} else if o == nil && len(w.owners[a.Addr()]) == 0 {
 		p.Host = w.hostHolding(a.Addr(), host)
+		p.Name = w.names[a.Addr()]
 	}
 	return p
 }
