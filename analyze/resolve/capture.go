@@ -154,18 +154,18 @@ func (r *resolver) captureStep(c *conn, cur record.Tuple, at *place) (step, bool
 	if err != nil || t == nil {
 		return step{}, false, err
 	}
-	behind, err := r.st.FlowAt(t.Behind.Section, t.Behind.Packet)
+	behind, err := r.viewsAt(t.Behind)
 	if err != nil {
 		return step{}, false, err
 	}
-	if behind != nil {
+	for _, v := range behind {
 		if c.conversations == nil {
 			c.conversations = map[int]bool{}
 		}
-		c.conversations[behind.Conversation] = true
-		r.usedFlows[behind.Conversation] = true
+		c.conversations[v.Conversation] = true
+		r.usedFlows[v.Conversation] = true
 	}
-	s := step{via: record.ViaCapture, place: r.between(t), before: cur, after: t.After, ts: []record.Translation{*t}, state: t.State}
+	s := step{via: record.ViaCapture, place: r.between(t, group, behind), before: cur, after: t.After, ts: []record.Translation{*t}, state: t.State}
 	s.mechanism = r.mechanism(s, cur)
 	if t.Tier == record.TierWeak {
 		c.weak = tierSays[t.Tier]
@@ -173,14 +173,47 @@ func (r *resolver) captureStep(c *conn, cur record.Tuple, at *place) (step, bool
 	return s, true, nil
 }
 
-// between is the place where a translation of captures happened, nil where it
-// is not known: somewhere between two places.
-func (r *resolver) between(t *record.Translation) *place {
+// viewsAt are all current views of the conversation whose flow begins at a
+// position.
+func (r *resolver) viewsAt(pos record.Pos) ([]view, error) {
+	f, err := r.st.FlowAt(pos.Section, pos.Packet)
+	if err != nil || f == nil {
+		return nil, err
+	}
+	list, err := r.st.FlowsOf(f.Conversation)
+	var out []view
+	for _, f := range list {
+		if p := r.placeOf[f.Section]; p != nil && r.current[f.Section] {
+			out = append(out, view{Flow: f, place: p})
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return r.less(out[i].Pos, out[j].Pos) })
+	return out, err
+}
+
+// between is the place where a translation of captures happened: one in which
+// both sides were seen, first of all a balancer's. It is nil where it is not
+// known.
+func (r *resolver) between(t *record.Translation, before, behind []view) *place {
+	var found *place
+	in := map[*place]bool{}
+	for _, v := range behind {
+		in[v.place] = true
+	}
+	for _, v := range before {
+		switch {
+		case !in[v.place]:
+		case swarmPlace(v.place):
+			return v.place
+		case found == nil:
+			found = v.place
+		}
+	}
 	a, b := r.placeOf[t.Section], r.placeOf[t.Behind.Section]
 	switch {
-	case a == nil || b == nil || a == b:
-		return a
-	case a.host != b.host:
+	case found != nil:
+		return found
+	case a == nil || b == nil || a.host != b.host:
 		return nil
 	case a.kind == record.ScopeHost:
 		return a
@@ -269,19 +302,9 @@ func (r *resolver) compare(c *conn, i int, path []record.Tuple, t *record.Transl
 				return nil
 			}
 		}
-		f, err := r.st.FlowAt(t.Behind.Section, t.Behind.Packet)
-		if err != nil || f == nil {
-			return err
-		}
-		list, err := r.st.FlowsOf(f.Conversation)
+		group, err := r.viewsAt(t.Behind)
 		if err != nil {
 			return err
-		}
-		var group []view
-		for _, f := range list {
-			if r.current[f.Section] && f.Tuple == t.After {
-				group = append(group, view{Flow: f, place: r.placeOf[f.Section]})
-			}
 		}
 		last := t
 		if t, _, err = r.crossings(t.After, group); err != nil {

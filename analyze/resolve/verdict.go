@@ -209,7 +209,7 @@ func (r *resolver) notABackend(c *conn, host string) string {
 	if o != nil && o.kind == "balancer" {
 		return "it was sent on to the balancer " + o.name + ", whose tables have no entry for it"
 	}
-	if o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() {
+	if last := c.steps[len(c.steps)-1]; o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() && !swarmPlace(last.place) {
 		return "it was sent on to " + dst.String() + ", which nobody in the bundle holds; Swarm may carry it on from there"
 	}
 	if o != nil && o.kind == "node" && !r.hasTables(o.host) && dst.Port() >= 30000 && dst.Port() <= 32767 && !r.isBackend(dst) {
