@@ -154,6 +154,18 @@ func (s *Store) HasFlows() (bool, error) {
 	return n != 0, err
 }
 
+// CountFlows counts the flows of each section.
+func (s *Store) CountFlows() (map[int]int, error) {
+	out := map[int]int{}
+	err := each(s, "SELECT section, count(*) FROM flow GROUP BY section", func(r *sql.Rows) error {
+		var section, n int
+		err := r.Scan(&section, &n)
+		out[section] = n
+		return err
+	})
+	return out, err
+}
+
 // Flow is a stored flow: without what only recognising it needs (the hashes of
 // what was sent, the exchanges), and with the number of its conversation.
 type Flow struct {

@@ -56,12 +56,15 @@ func (f *filler) connect() {
 	if c.matcher == nil {
 		return
 	}
+	shown := map[string]string{}
 	for _, id := range c.list {
 		a := f.artifacts[id-1]
 		name := a.Scope.Host
+		shown[name] = name
 		if name == "" {
 			// Without a host nothing says that two captures have one clock.
 			name = strconv.Itoa(a.Input) + "/" + a.Path
+			shown[name] = a.Path
 		}
 		c.matcher.Rename(clockKey(id), name)
 	}
@@ -74,7 +77,7 @@ func (f *filler) connect() {
 	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
-			c.found.Clocks = append(c.found.Clocks, Clock{k.Clock, k.Reference, k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
+			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
 		}
 	}
 	for _, a := range r.Ambiguous {

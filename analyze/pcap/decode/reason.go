@@ -37,6 +37,14 @@ func Reason(s Status, detail uint32) string {
 	}
 }
 
+// LinkName is the name of a link type: "EN10MB (1)".
+func LinkName(linkType uint16) string {
+	if name := linkTypes[uint32(linkType)]; name != "" {
+		return fmt.Sprintf("%s (%d)", name, linkType)
+	}
+	return fmt.Sprint(linkType)
+}
+
 func unread(s Status, detail uint32) string {
 	switch s {
 	case UnknownLink:
@@ -126,6 +134,8 @@ var ipProtocols = map[uint32]string{
 // linkTypes are of https://www.tcpdump.org/linktypes.html: those of gopacket
 // have 8 bits, and so are wrong for half of them.
 var linkTypes = map[uint32]string{
+	LinkNull: "NULL", LinkEthernet: "ETHERNET", LinkPPP: "PPP", 12: "RAW", 14: "RAW", LinkRaw: "RAW", LinkLoop: "LOOP", LinkSLL: "LINUX_SLL",
+	LinkIPv4: "IPV4", LinkIPv6: "IPV6", LinkNFLog: "NFLOG", LinkSLL2: "LINUX_SLL2",
 	3: "AX25", 6: "IEEE802_5", 7: "ARCNET_BSD", 8: "SLIP", 10: "FDDI", 50: "PPP_HDLC", 51: "PPP_ETHER",
 	100: "ATM_RFC1483", 104: "C_HDLC", 105: "IEEE802_11", 107: "FRELAY", 117: "PFLOG", 119: "IEEE802_11_PRISM",
 	122: "IP_OVER_FC", 123: "SUNATM", 127: "IEEE802_11_RADIOTAP", 140: "MTP2", 141: "MTP3", 143: "DOCSIS",
