@@ -83,11 +83,11 @@ func (r *Reader) blocks(b *Batch, data []byte) int {
 func (r *Reader) stopAt(at int, what string, args ...any) {
 	offset := r.offset + int64(at)
 	r.note(badBlock, offset, "has, after packet %d, at byte %d, "+what+": the file is damaged there, and what follows cannot be read", append([]any{r.number, offset}, args...)...)
-	r.stopHere()
+	r.done = true
 }
 
 // oddSize tells of a block that is too small, or too large to be looked at, of
-// which there are some bytes. It is true when the block can be skipped.
+// which there are have bytes. It is true when the block can be skipped.
 func (r *Reader) oddSize(at int, kind, size uint32, padded uint64, have int) bool {
 	switch {
 	case size < blockLeast:
@@ -97,13 +97,12 @@ func (r *Reader) oddSize(at int, kind, size uint32, padded uint64, have int) boo
 		r.stopAt(at, "a section header of %d bytes, more than %d", size, maxBlock)
 		return false
 	}
-	r.note(bigBlock, r.offset+int64(at), "has, after packet %d, at byte %d, a block of type 0x%08x with %d bytes, more than %d: it was skipped", r.number, r.offset+int64(at), kind, size, maxBlock)
+	offset := r.offset + int64(at)
+	r.note(bigBlock, offset, "has, after packet %d, at byte %d, a block of type 0x%08x with %d bytes, more than %d: it was skipped", r.number, offset, kind, size, maxBlock)
 	if isPacketBlock(kind) {
 		r.number++
 	}
-	if uint64(have) < padded {
-		r.skip = padded - uint64(have)
-	}
+	r.skip = padded - uint64(have) // no buffer holds the block
 	return true
 }
 
@@ -227,10 +226,10 @@ func (r *Reader) add(b *Batch, at int, p block) {
 		return
 	}
 	d := &r.interfaces[number]
-	r.number++
 	if p.length < p.kept {
-		p.length = r.least(r.number, r.offset+int64(at), p.kept, p.length)
+		p.length = r.least(r.offset+int64(at), p.kept, p.length)
 	}
+	r.number++
 	out := Packet{
 		Number: r.number, Interface: number, LinkType: d.LinkType,
 		Length: int(p.length), Data: p.data[:p.kept:p.kept],

@@ -28,9 +28,7 @@ const (
 const (
 	// zstdWindow is what zstd itself accepts without being asked, and what
 	// --long uses. It is also the memory that a hostile file can claim.
-	zstdWindow = 128 << 20
-	// sniffWindow is all that is needed to unpack a first block.
-	sniffWindow  = 8 << 20
+	zstdWindow   = 128 << 20
 	packedBuffer = 64 << 10
 	// headSize is read before anything is known. No magic is longer.
 	headSize = 12
@@ -105,14 +103,14 @@ func packingOf(head []byte) packing {
 }
 
 // unpack gives a reader of what is inside a packed stream.
-func unpack(in io.Reader, p packing, window uint64) (io.Reader, error) {
+func unpack(in io.Reader, p packing) (io.Reader, error) {
 	switch p {
 	case gzipped:
 		return gzip.NewReader(in)
 	case zstandard:
 		// One at a time: more would decode ahead in goroutines.
 		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +128,7 @@ func Sniff(prefix []byte) bool {
 	if p == plain {
 		return Is(prefix)
 	}
-	in, err := unpack(bytes.NewReader(prefix), p, sniffWindow)
+	in, err := unpack(bytes.NewReader(prefix), p)
 	if err != nil {
 		return false
 	}
@@ -168,7 +166,7 @@ func Open(in io.Reader) (*Reader, error) {
 	n := r.read(head)
 	if p := packingOf(head[:n]); p != plain && r.failed == nil {
 		packed := io.MultiReader(bytes.NewReader(head), &r.source)
-		inside, err := unpack(bufio.NewReaderSize(packed, packedBuffer), p, zstdWindow)
+		inside, err := unpack(bufio.NewReaderSize(packed, packedBuffer), p)
 		if err != nil {
 			return nil, fmt.Errorf("%w: it begins with % x and cannot be unpacked: %v", ErrNotCapture, head[:n], err)
 		}
