@@ -108,7 +108,7 @@ func readPcapgo(in io.Reader) (packets int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	next := func() error { return nil }
+	var next func() error
 	if binary.LittleEndian.Uint32(magic) == magicSection {
 		r, err := pcapgo.NewNgReader(buffered, pcapgo.DefaultNgReaderOptions)
 		if err != nil {

@@ -10,73 +10,90 @@ import (
 	"testing"
 )
 
-// A hostile file gives what is readable and says what is wrong, and takes no
-// more memory than a batch.
-func TestHostile(t *testing.T) {
-	const huge = 1<<32 - 16
+// hostile is a file, the numbers of the packets that are readable, and what is
+// said of the others.
+type hostile struct {
+	name    string
+	file    []byte
+	numbers []int
+	remark  string
+}
+
+const huge = 1<<32 - 16
+
+func TestHostileClassic(t *testing.T) {
 	o := binary.LittleEndian
 	plain := classicHead(o, magicMicro, 2, 4, 1<<32-1, 1)
 	good := classicRecord(o, 1, 0, 5, 5, hello)
+	survives(t, []hostile{
+		{"4 GiB captured", slices.Concat(plain, good, classicRecord(o, 1, 0, huge, huge, hello), good), []int{1}, "packet 2, at byte 45, says that it holds 4294967280 bytes"},
+		{"one more than a packet", slices.Concat(plain, classicRecord(o, 1, 0, MaxPacket+1, MaxPacket+1, make([]byte, MaxPacket+1))), nil, "says that it holds 262145 bytes"},
+		{"the largest packet", slices.Concat(plain, classicRecord(o, 1, 0, MaxPacket, MaxPacket, make([]byte, MaxPacket)), good), []int{1, 2}, ""},
+		{"4 GiB on the wire", slices.Concat(plain, classicRecord(o, 1, 0, 5, 1<<32-1, hello)), []int{1}, ""},
+		{"version 3", slices.Concat(classicHead(o, magicMicro, 3, 0, 0, 1), good), nil, "version 3.0"},
+	})
+}
+
+func TestHostileBlocks(t *testing.T) {
+	o := binary.LittleEndian
 	ng := slices.Concat(ngSection(o), ngInterface(o, 1, 1<<32-1))
-	goodNG := ngPacket(o, 0, 1e6, 5, hello)
-	huger := func(block []byte, size uint32) []byte { // with another length
-		block = slices.Clone(block)
-		o.PutUint32(block[4:], size)
-		return block
-	}
-	for _, c := range []struct {
-		name    string
-		file    []byte
-		numbers []int // of the packets
-		remark  string
-	}{
-		{"pcap: 4 GiB captured", slices.Concat(plain, good, classicRecord(o, 1, 0, huge, huge, hello), good), []int{1}, "packet 2, at byte 45, says that it holds 4294967280 bytes"},
-		{"pcap: one more than a packet", slices.Concat(plain, classicRecord(o, 1, 0, MaxPacket+1, MaxPacket+1, make([]byte, MaxPacket+1))), nil, "says that it holds 262145 bytes"},
-		{"pcap: the largest packet", slices.Concat(plain, classicRecord(o, 1, 0, MaxPacket, MaxPacket, make([]byte, MaxPacket)), good), []int{1, 2}, ""},
-		{"pcap: 4 GiB on the wire", slices.Concat(plain, classicRecord(o, 1, 0, 5, 1<<32-1, hello)), []int{1}, ""},
-		{"pcap: version 3", slices.Concat(classicHead(o, magicMicro, 3, 0, 0, 1), good), nil, "version 3.0"},
-		{"pcapng: 4 GiB captured", slices.Concat(ng, goodNG, ngBlock(o, blockPacket, packetFields(o, 0, 0, 1<<32-1, 5), hello), goodNG), []int{1, 3}, "packet 2 of 4294967295 captured bytes"},
-		{"pcapng: more than the block", slices.Concat(ng, ngBlock(o, blockPacket, packetFields(o, 0, 0, 100, 100), hello), goodNG), []int{2}, "packet 1 of 100 captured bytes in a block that has room for 8"},
-		{"pcapng: no fields", slices.Concat(ng, ngBlock(o, blockPacket, hello), ngBlock(o, blockSimple), ngBlock(o, blockOldPacket), goodNG), []int{4}, "packet 1 of 8 bytes, less than its fields need"},
-		{"pcapng: an unknown interface", slices.Concat(ng, ngPacket(o, 7, 0, 5, hello), ngOldPacket(o, 7, 5, 0, hello), goodNG), []int{3}, "packet 1 of interface 7"},
-		{"pcapng: no interface", slices.Concat(ngSection(o), goodNG, ngBlock(o, blockSimple, o.AppendUint32(nil, 5), hello)), nil, "packet 1 of interface 0"},
-		{"pcapng: the interface of another section", slices.Concat(ng, ngSection(o), goodNG), nil, "packet 1 of interface 0, which the section does not describe"},
-		{"pcapng: a block of 4 GiB", slices.Concat(ng, goodNG, huger(goodNG, huge), goodNG), []int{1}, "the capture was cut off"},
-		{"pcapng: a block of 4 GiB - 1", slices.Concat(ng, goodNG, huger(goodNG, 1<<32-1), goodNG), []int{1}, "the capture was cut off"},
-		{"pcapng: a section of 4 GiB", slices.Concat(ng, goodNG, huger(ngSection(o), huge)), []int{1}, "a section header of 4294967280 bytes"},
-		{"pcapng: a large block", slices.Concat(ng, ngBlock(o, blockSecrets, make([]byte, 3<<20)), goodNG), []int{1}, "with 3145740 bytes"},
-		{"pcapng: a large packet block", slices.Concat(ng, ngPacket(o, 0, 0, 2<<20, make([]byte, 2<<20)), goodNG), []int{2}, "it was skipped"},
-		{"pcapng: a packet of half a MiB", slices.Concat(ng, ngPacket(o, 0, 0, 1<<19, make([]byte, 1<<19)), goodNG), []int{2}, "packet 1 of 524288 captured bytes"},
-		{"pcapng: a block of 8 bytes", slices.Concat(ng, goodNG, huger(goodNG, 8)), []int{1}, "a block of 8 bytes"},
-		{"pcapng: zeros behind", slices.Concat(ng, goodNG, make([]byte, 100)), []int{1}, "a block of 0 bytes"},
-		{"pcapng: two lengths", slices.Concat(ng, goodNG, huger(goodNG, 24), goodNG), []int{1}, "gives its length as 24"},
-		{"pcapng: the length without padding", slices.Concat(ng, unpadded(goodNG, 1), goodNG), []int{1, 2}, ""},
-		{"pcapng: no order", slices.Concat(ng, goodNG, ngBlock(o, magicSection, hello, hello), goodNG), []int{1}, "byte order"},
-		{"pcapng: a short section", slices.Concat(ng, goodNG, ngBlock(o, magicSection, o.AppendUint32(nil, magicOrder)), goodNG), []int{1}, "too short"},
-		{"pcapng: version 2", slices.Concat(ngBlock(o, magicSection, o.AppendUint32(nil, magicOrder), []byte{2, 0, 0, 0}, make([]byte, 8)), ngInterface(o, 1, 0), goodNG), nil, "version 2.0"},
-		{"pcapng: a short interface", slices.Concat(ngSection(o), ngBlock(o, blockInterface, hello[:4]), goodNG), []int{1}, "less than its fields need"},
-		{"pcapng: an absurd resolution", slices.Concat(ngSection(o), ngInterface(o, 1, 0, ngOption(o, interfaceResolution, "\x40")), goodNG), []int{1}, "if_tsresol 0x40"},
-		{"pcapng: an option longer than the block", slices.Concat(ngSection(o), ngInterface(o, 1, 0, o.AppendUint32(nil, 50<<16|interfaceName)), goodNG), []int{1}, "longer than the block"},
-		{"pcapng: such an option of a packet", slices.Concat(ng, ngPacket(o, 0, 0, 5, hello, o.AppendUint32(nil, 50<<16|optComment)), goodNG), []int{1, 2}, "longer than the block"},
-		{"pcapng: a short offset", slices.Concat(ngSection(o), ngInterface(o, 1, 0, ngOption(o, interfaceOffset, "\x01\x01")), goodNG), []int{1}, "option 14 of 2 bytes"},
-		{"pcapng: names longer than the block", slices.Concat(ng, ngBlock(o, blockNames, o.AppendUint32(nil, 50<<16|nameIPv4)), goodNG), []int{1}, "names that do not fit"},
-		{"pcapng: half an address", slices.Concat(ng, ngBlock(o, blockNames, ngOption(o, nameIPv6, "\x01\x02")), goodNG), []int{1}, "names that do not fit"},
-		{"pcapng: statistics of nothing", slices.Concat(ng, ngStatistics(o, 9), ngBlock(o, blockStatistics, hello), goodNG), []int{1}, "statistics of no interface"},
-	} {
+	good := ngPacket(o, 0, 1e6, 5, hello)
+	survives(t, []hostile{
+		{"4 GiB captured", slices.Concat(ng, good, ngBlock(o, blockPacket, packetFields(o, 0, 0, 1<<32-1, 5), hello), good), []int{1, 3}, "packet 2 of 4294967295 captured bytes"},
+		{"more than the block", slices.Concat(ng, ngBlock(o, blockPacket, packetFields(o, 0, 0, 100, 100), hello), good), []int{2}, "packet 1 of 100 captured bytes in a block that has room for 8"},
+		{"no fields", slices.Concat(ng, ngBlock(o, blockPacket, hello), ngBlock(o, blockSimple), ngBlock(o, blockOldPacket), good), []int{4}, "packet 1 of 8 bytes, less than its fields need"},
+		{"an unknown interface", slices.Concat(ng, ngPacket(o, 7, 0, 5, hello), ngOldPacket(o, 7, 5, 0, hello), good), []int{3}, "packet 1 of interface 7"},
+		{"no interface", slices.Concat(ngSection(o), good, ngBlock(o, blockSimple, o.AppendUint32(nil, 5), hello)), nil, "packet 1 of interface 0"},
+		{"the interface of another section", slices.Concat(ng, ngSection(o), good), nil, "packet 1 of interface 0, which the section does not describe"},
+		{"a block of 4 GiB", slices.Concat(ng, good, sized(good, huge), good), []int{1}, "the capture was cut off"},
+		{"a block of 4 GiB - 1", slices.Concat(ng, good, sized(good, 1<<32-1), good), []int{1}, "the capture was cut off"},
+		{"a section of 4 GiB", slices.Concat(ng, good, sized(ngSection(o), huge)), []int{1}, "a section header of 4294967280 bytes"},
+		{"a large block", slices.Concat(ng, ngBlock(o, blockSecrets, make([]byte, 3<<20)), good), []int{1}, "with 3145740 bytes"},
+		{"a large packet block", slices.Concat(ng, ngPacket(o, 0, 0, 2<<20, make([]byte, 2<<20)), good), []int{2}, "it was skipped"},
+		{"a packet of half a MiB", slices.Concat(ng, ngPacket(o, 0, 0, 1<<19, make([]byte, 1<<19)), good), []int{2}, "packet 1 of 524288 captured bytes"},
+		{"a block of 8 bytes", slices.Concat(ng, good, sized(good, 8)), []int{1}, "a block of 8 bytes"},
+		{"zeros behind", slices.Concat(ng, good, make([]byte, 100)), []int{1}, "a block of 0 bytes"},
+		{"two lengths", slices.Concat(ng, good, sized(good, 24), good), []int{1}, "gives its length as 24"},
+		{"the length without padding", slices.Concat(ng, unpadded(good, 1), good), []int{1, 2}, ""},
+		{"no order", slices.Concat(ng, good, ngBlock(o, magicSection, hello, hello), good), []int{1}, "byte order"},
+		{"a short section", slices.Concat(ng, good, ngBlock(o, magicSection, o.AppendUint32(nil, magicOrder)), good), []int{1}, "too short"},
+		{"version 2", slices.Concat(ngBlock(o, magicSection, o.AppendUint32(nil, magicOrder), []byte{2, 0, 0, 0}, make([]byte, 8)), ngInterface(o, 1, 0), good), nil, "version 2.0"},
+		{"a short interface", slices.Concat(ngSection(o), ngBlock(o, blockInterface, hello[:4]), good), []int{1}, "less than its fields need"},
+		{"an absurd resolution", slices.Concat(ngSection(o), ngInterface(o, 1, 0, ngOption(o, interfaceResolution, "\x40")), good), []int{1}, "if_tsresol 0x40"},
+		{"an option longer than the block", slices.Concat(ngSection(o), ngInterface(o, 1, 0, o.AppendUint32(nil, 50<<16|interfaceName)), good), []int{1}, "longer than the block"},
+		{"such an option of a packet", slices.Concat(ng, ngPacket(o, 0, 0, 5, hello, o.AppendUint32(nil, 50<<16|optComment)), good), []int{1, 2}, "longer than the block"},
+		{"a short offset", slices.Concat(ngSection(o), ngInterface(o, 1, 0, ngOption(o, interfaceOffset, "\x01\x01")), good), []int{1}, "option 14 of 2 bytes"},
+		{"names longer than the block", slices.Concat(ng, ngBlock(o, blockNames, o.AppendUint32(nil, 50<<16|nameIPv4)), good), []int{1}, "names that do not fit"},
+		{"half an address", slices.Concat(ng, ngBlock(o, blockNames, ngOption(o, nameIPv6, "\x01\x02")), good), []int{1}, "names that do not fit"},
+		{"statistics of nothing", slices.Concat(ng, ngStatistics(o, 9), ngBlock(o, blockStatistics, hello), good), []int{1}, "statistics of no interface"},
+	})
+}
+
+// survives asks that a hostile file gives what is readable, says what is wrong,
+// and takes no more memory than a batch.
+func survives(t *testing.T, files []hostile) {
+	for _, c := range files {
 		t.Run(c.name, func(t *testing.T) {
-			var b, a runtime.MemStats
-			runtime.ReadMemStats(&b)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			r, numbers := numbersOf(t, bytes.NewReader(c.file))
-			runtime.ReadMemStats(&a)
+			runtime.ReadMemStats(&after)
 			if !slices.Equal(numbers, c.numbers) {
 				t.Errorf("packets %v, want %v", numbers, c.numbers)
 			}
 			wantRemark(t, r, c.remark)
-			if took := a.TotalAlloc - b.TotalAlloc; took > batchSize+smallBatch+MaxPacket+1<<17 {
+			if took := after.TotalAlloc - before.TotalAlloc; took > batchSize+smallBatch+MaxPacket+1<<17 {
 				t.Errorf("took %d bytes of memory for a file of %d", took, len(c.file))
 			}
 		})
 	}
+}
+
+// sized gives a block another length.
+func sized(block []byte, size uint32) []byte {
+	block = slices.Clone(block)
+	binary.LittleEndian.PutUint32(block[4:], size)
+	return block
 }
 
 // unpadded gives a block whose length leaves the padding out.
