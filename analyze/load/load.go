@@ -5,6 +5,7 @@
 package load
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"whichbackend/analyze/parse"
+	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/record"
 	"whichbackend/collect/bundle"
 	"whichbackend/store"
@@ -281,8 +283,17 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 	f.artifacts = append(f.artifacts, a)
 	sum := sha256.New()
 	count := &counter{}
+	in := bufio.NewReaderSize(io.TeeReader(body, io.MultiWriter(sum, count)), 64<<10)
+	if head, _ := in.Peek(12); pcap.Is(head) {
+		err := f.capture(a, in, head)
+		if _, e := io.Copy(io.Discard, in); err == nil {
+			err = e // what stands behind the end of a damaged capture belongs to its hash
+		}
+		a.Size, a.SHA256 = count.n, hex.EncodeToString(sum.Sum(nil))
+		return err
+	}
 	text := f.s.Text(a.ID)
-	sections, err := parse.Artifact(a, io.TeeReader(body, io.MultiWriter(sum, count)), text, f.s, func() int {
+	sections, err := parse.Artifact(a, in, text, f.s, func() int {
 		f.sections = append(f.sections, nil)
 		return len(f.sections)
 	})
@@ -325,7 +336,7 @@ func (f *filler) place(artifacts []*record.Artifact, wrapper string, m *bundle.M
 		if x == nil {
 			continue
 		}
-		a.Truncated = x.Truncated
+		a.Truncated = a.Truncated || x.Truncated
 		if !x.Started.IsZero() {
 			a.Recorded = x.Started
 		}
