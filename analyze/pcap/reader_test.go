@@ -454,3 +454,81 @@ func TestRemarksAreBounded(t *testing.T) {
 		t.Errorf("after packet %d: %s", got[0].Packet, s)
 	}
 }
+
+// A simple packet has what the snaplen left of it, and no padding.
+func TestSimplePacketIsCut(t *testing.T) {
+	o := binary.LittleEndian
+	r, packets := readAll(t, slices.Concat(ngSection(o), ngInterface(o, 1, 15), ngBlock(o, blockSimple, o.AppendUint32(nil, 40), padded(world))))
+	if len(packets) != 1 || packets[0].Length != 40 || !bytes.Equal(packets[0].Data, world) || r.Interfaces()[0].Cut != 1 {
+		t.Errorf("packets %+v, interface %+v", packets, r.Interfaces()[0])
+	}
+}
+
+func TestNotTold(t *testing.T) {
+	o := binary.LittleEndian
+	r, _ := readAll(t, slices.Concat(ngSection(o),
+		ngInterface(o, 1, 0, ngOption(o, interfaceFilter, "\x01\x06\x00\x00\x00")), // a program, no text
+		ngOldPacket(o, 0, 0xffff, 0, hello)))
+	if i := r.Interfaces()[0]; i.Lossy || i.Dropped != 0 || i.Filter != "" {
+		t.Errorf("interface %+v, of which the file tells nothing", i)
+	}
+}
+
+func TestTimesBefore1970(t *testing.T) {
+	o := binary.LittleEndian
+	r, _ := readAll(t, slices.Concat(ngSection(o), ngInterface(o, 1, 0, ngOption64(o, interfaceOffset, 1<<64-10)),
+		ngPacket(o, 0, 1e6, 5, hello), ngPacket(o, 0, 2e6, 5, hello)))
+	if i := r.Interfaces()[0]; i.First != -9*second || i.Last != -8*second {
+		t.Errorf("from %d to %d ns, want from -9 to -8 s", i.First, i.Last)
+	}
+}
+
+// One batch may serve several readers in turn.
+func TestBatchOfTwoReaders(t *testing.T) {
+	o := binary.LittleEndian
+	file := classicHead(o, magicNano, 2, 4, 0, 1)
+	for i := range 6000 {
+		n := 300 + i%500
+		file = append(file, classicRecord(o, uint32(i), 0, uint32(n), uint32(n), bytes.Repeat([]byte{byte(i)}, n))...)
+	}
+	var b Batch
+	var readers [2]*Reader
+	var seen [2]int
+	for i := range readers {
+		r, err := Open(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers[i] = r
+	}
+	for ended := 0; ended < len(readers); {
+		for i, r := range readers {
+			if err := r.Fill(&b); err == io.EOF {
+				ended++
+				continue
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			checkBatch(t, "shared", &b, seen[i])
+			seen[i] += len(b.Packets)
+		}
+	}
+	if seen != [2]int{6000, 6000} {
+		t.Errorf("%d packets, want 6000 each", seen)
+	}
+}
+
+type silent struct{}
+
+func (silent) Read([]byte) (int, error) { return 0, nil }
+
+// A reader that gives nothing for ever does not hang us.
+func TestSilentReader(t *testing.T) {
+	if _, err := Open(silent{}); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("at the begin: %v", err)
+	}
+	_, packets, err := drain(io.MultiReader(bytes.NewReader(twoRecords(binary.LittleEndian)), silent{}))
+	if len(packets) != 2 || !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%d packets, %v", len(packets), err)
+	}
+}
