@@ -167,6 +167,7 @@ type filler struct {
 	inputs    []store.Input
 	warnings  []string
 	damaged   *bundle.Error
+	captures  captures
 }
 
 // fill reads all inputs into the store.
@@ -183,13 +184,14 @@ func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
 			return nil, err
 		}
 	}
+	f.connect()
 	sort.Strings(f.warnings)
 	f.warnings = slices.Compact(f.warnings)
 	for _, x := range []struct {
 		key   string
 		value any
 		set   bool
-	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}} {
+	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}, {"captures", f.captures.found, f.captures.matcher != nil}} {
 		if !x.set {
 			continue
 		}

@@ -207,6 +207,17 @@ func handshake(h *resolve.Handshake) string {
 	return s
 }
 
+// Story says of one place where captures saw a connection whose packets begin
+// there, and what became of it.
+func Story(c *resolve.Connection, v resolve.Seen) string {
+	what := party(c.Client) + " -> " + service(c)
+	here := v.Flow.Tuple.Source.String() + " -> " + v.Flow.Tuple.Destination.String()
+	if here != c.Client.Address+" -> "+c.Service.Address {
+		what += ", here as " + here
+	}
+	return what + "; backend " + backends(c, true) + ", " + string(c.Verdict) + by(c)
+}
+
 // count says how many of something there are.
 func count(n int, noun string) string {
 	if n != 1 {

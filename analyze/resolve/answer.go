@@ -4,6 +4,8 @@
 // when the evidence is short, it says candidates or unknown.
 package resolve
 
+import "whichbackend/store"
+
 // Schema names the JSON form of an answer. Fields are added within a version,
 // never renamed.
 const Schema = "whichbackend.answer/v1"
@@ -101,6 +103,17 @@ type Connection struct {
 	Captures  []Sighting `json:"captures,omitempty" yaml:"captures,omitempty"`
 	Gaps      []Gap      `json:"gaps" yaml:"gaps"`
 	Conflicts []Conflict `json:"conflicts" yaml:"conflicts"`
+	seen      []Seen
+}
+
+// SeenIn are the flows of captures that show the connection, along its path.
+// They are of the answer itself, and not in its written forms.
+func (c *Connection) SeenIn() []Seen { return c.seen }
+
+// Seen is a flow, and the path of the capture that shows it.
+type Seen struct {
+	Artifact string
+	Flow     store.Flow
 }
 
 // Party is an address and who holds it.

@@ -215,6 +215,9 @@ func (r *resolver) build(c *conn) Connection {
 	if len(c.requests) > 0 {
 		out.Granularity = "request"
 	}
+	for i := range c.views {
+		out.seen = append(out.seen, Seen{r.artifacts[r.sections[c.views[i].Section].Artifact].Path, c.views[i].Flow})
+	}
 	out.Backends = append(out.Backends, c.backends...)
 	sort.SliceStable(out.Backends, func(i, j int) bool { return lessAddress(out.Backends[i].Address, out.Backends[j].Address) })
 	out.Mechanisms = append(out.Mechanisms, c.mechanisms()...)

@@ -214,6 +214,11 @@ func (r *resolver) lookIntoCaptures(c *conn) error {
 		}
 	}
 	for i, cur := range path {
+		for j := range path {
+			if i != j {
+				r.mixed[record.Tuple{Source: cur.Source, Destination: path[j].Destination}] = true
+			}
+		}
 		group, err := r.views(c, cur, c.place)
 		if err != nil {
 			return err
@@ -221,6 +226,7 @@ func (r *resolver) lookIntoCaptures(c *conn) error {
 		if len(group) == 0 {
 			continue
 		}
+		sort.SliceStable(group, func(a, b int) bool { return nearness(&group[a]) < nearness(&group[b]) })
 		c.views = append(c.views, group...)
 		for _, v := range group {
 			r.usedFlows[v.Conversation] = true
@@ -237,6 +243,20 @@ func (r *resolver) lookIntoCaptures(c *conn) error {
 	}
 	r.readOutcome(c)
 	return nil
+}
+
+// nearness orders the views of one tuple: those in a namespace that holds one of
+// its ends say more than those that only saw it pass, or were flooded with it.
+func nearness(v *view) int {
+	switch {
+	case v.place.addrs[v.Tuple.Source.Addr()]:
+		return 0
+	case v.place.addrs[v.Tuple.Destination.Addr()]:
+		return 1
+	case v.place.workload():
+		return 3
+	}
+	return 2
 }
 
 // compare holds one crossing of captures against the rest of a path: the

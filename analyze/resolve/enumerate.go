@@ -29,7 +29,10 @@ type resolver struct {
 	captured    bool // captures of the case show conversations
 	seenFrom    map[netip.AddrPort][]view
 	usedFlows   map[int]bool // conversations in captures that some path explains
-	doc         struct {     // the document that evidence was last quoted from
+	// mixed are tuples that a path has between two rewritings: the kernel shows
+	// a reply with one of them undone and not yet the other.
+	mixed map[record.Tuple]bool
+	doc   struct { // the document that evidence was last quoted from
 		artifact, line int
 		root           any
 	}
@@ -46,7 +49,7 @@ func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple][2]*record.Socket{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
-		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, usedFlows: map[int]bool{}}
+		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
 }
 
 // keep remembers the first error of look-ups in the middle of an answer; the

@@ -45,7 +45,7 @@ func (r *resolver) fromCaptures(known []*conn, only map[netip.AddrPort]bool) ([]
 	for _, id := range ids {
 		group := groups[id]
 		head := r.nearest(group)
-		if r.usedFlows[id] || head.Guessed && told[ends{head.Protocol, record.Tuple{Source: head.Tuple.Destination, Destination: head.Tuple.Source}}] {
+		if r.usedFlows[id] || r.mixed[head.Tuple] && oneWay(group) || head.Guessed && told[ends{head.Protocol, record.Tuple{Source: head.Tuple.Destination, Destination: head.Tuple.Source}}] {
 			continue
 		}
 		r.usedFlows[id] = true
@@ -57,6 +57,16 @@ func (r *resolver) fromCaptures(known []*conn, only map[netip.AddrPort]bool) ([]
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// oneWay tells whether all views of a conversation saw one direction only.
+func oneWay(group []view) bool {
+	for i := range group {
+		if group[i].Client.Packets > 0 && group[i].Server.Packets > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // unexplainedFlows groups the flows that no path has explained, by conversation
