@@ -124,11 +124,11 @@ func (r *Reader) block(b *Batch, kind uint32, body []byte, at int, swap bool) {
 	case blockStatistics:
 		r.statisticsBlock(body, offset)
 	case blockJournal:
-		r.skipped(journal, offset, "an entry of the systemd journal")
+		r.skipped(journal, offset, "an entry of the systemd journal"+counted)
 	case blockSecrets:
 		r.skipped(secrets, offset, "secrets for decryption")
 	case blockCustom, blockCustomOnly:
-		r.skipped(custom, offset, "a custom block")
+		r.skipped(custom, offset, "a custom block"+counted)
 	default:
 		if !r.again(unknownBlock) {
 			r.note(unknownBlock, offset, "has at byte %d a block of the unknown type 0x%08x, which was skipped", offset, kind)
@@ -136,9 +136,12 @@ func (r *Reader) block(b *Batch, kind uint32, body []byte, at int, swap bool) {
 	}
 }
 
+// counted warns of the numbers of packets, which else are those of Wireshark.
+const counted = ", which Wireshark counts as a packet and we do not"
+
 func (r *Reader) skipped(p problem, offset int64, what string) {
 	if !r.again(p) {
-		r.note(p, offset, "has at byte %d %s, which was skipped", offset, what)
+		r.note(p, offset, "has at byte %d %s: it was skipped", offset, what)
 	}
 }
 
