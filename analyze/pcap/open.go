@@ -122,7 +122,8 @@ func unpack(in io.Reader, p packing) (io.Reader, error) {
 // Sniff tells whether a stream that begins with these bytes is a capture, or
 // one that was packed with gzip or zstd. The bytes may end anywhere. Four are
 // enough for what is not packed, and some hundred for gzip; of zstd the answer
-// is false as long as the first block, of up to SniffSize, is not whole.
+// is false as long as the first block, of up to SniffSize, is not whole. A stream
+// of zstd may take as much memory as the window that it asks for, up to 128 MiB.
 func Sniff(prefix []byte) bool {
 	p := packingOf(prefix)
 	if p == plain {
