@@ -166,9 +166,12 @@ func Open(in io.Reader) (*Reader, error) {
 	head := make([]byte, headSize)
 	n := r.read(head)
 	if p := packingOf(head[:n]); p != plain && r.failed == nil {
-		packed := io.MultiReader(bytes.NewReader(head), &r.source)
+		packed := io.MultiReader(bytes.NewReader(head[:n]), &r.source)
 		inside, err := unpack(bufio.NewReaderSize(packed, packedBuffer), p)
 		if err != nil {
+			if r.end(err); r.failed != nil {
+				return nil, r.failed
+			}
 			return nil, fmt.Errorf("%w: it begins with % x and cannot be unpacked: %v", ErrNotCapture, head[:n], err)
 		}
 		r.in, r.ended, head = inside, false, make([]byte, headSize)
@@ -182,6 +185,8 @@ func Open(in io.Reader) (*Reader, error) {
 		return r, nil
 	case r.damage != "":
 		return nil, fmt.Errorf("%w: it cannot be unpacked: %s", ErrNotCapture, r.damage)
+	case r.truncated:
+		return nil, fmt.Errorf("%w: it was packed, and ends before it can be known", ErrNotCapture)
 	case n == 0:
 		return nil, fmt.Errorf("%w: it is empty", ErrNotCapture)
 	}

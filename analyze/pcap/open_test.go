@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -147,5 +149,30 @@ func TestZstdWindow(t *testing.T) {
 	}
 	if took := a.TotalAlloc - b.TotalAlloc; took > 1<<20 {
 		t.Errorf("took %d bytes", took)
+	}
+}
+
+// A disk that breaks inside a packed file is no matter of the format.
+func TestPackedReadError(t *testing.T) {
+	broken := errors.New("the disk is broken")
+	file := twoRecords(binary.LittleEndian)
+	for range 300 {
+		file = append(file, classicRecord(binary.LittleEndian, 3, 0, 1000, 1000, noise(1000))...)
+	}
+	for name, packed := range map[string][]byte{"gzip": gzipOf(t, file), "zstd": zstdOf(t, file)} {
+		for n := range 200 {
+			_, _, err := drain(io.MultiReader(bytes.NewReader(packed[:n]), iotest.ErrReader(broken)))
+			if !errors.Is(err, broken) || errors.Is(err, ErrNotCapture) {
+				t.Fatalf("%s: after %d bytes: %v", name, n, err)
+			}
+			_, _, err = drain(bytes.NewReader(packed[:n]))
+			if err != nil && !errors.Is(err, ErrNotCapture) {
+				t.Fatalf("%s: ending after %d bytes: %v", name, n, err)
+			}
+		}
+		_, packets, err := drain(io.MultiReader(bytes.NewReader(packed[:len(packed)-9]), iotest.ErrReader(broken)))
+		if len(packets) < 100 || !errors.Is(err, broken) {
+			t.Errorf("%s: %d packets, %v", name, len(packets), err)
+		}
 	}
 }
