@@ -53,7 +53,7 @@ func unread(s Status, detail uint32) string {
 		}
 		return "encrypted (MACsec)"
 	case LaterFragment:
-		return "later fragment of a tunnel"
+		return "fragment without its begin"
 	case Cut:
 		return "cut before the ports"
 	case Malformed:
