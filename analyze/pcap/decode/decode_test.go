@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/google/gopacket/layers"
 )
 
 // tell is a packet in a line, for tables.
@@ -218,6 +220,7 @@ func TestIP(t *testing.T) {
 		{"VRRP", LinkRaw, v4(112, dns), "IP protocol VRRP (112)"},
 		{"an IP protocol without a name", LinkRaw, v4(253, dns), "IP protocol 253"},
 		{"L2TP", LinkRaw, v4(protoL2TP, dns), "IP protocol L2TP (115)"},
+		{"ICMPv6 in IPv4", LinkRaw, v4(protoICMPv6, join("03000000 00000000", v6(protoUDP, dns))), "IP protocol ICMPv6 (58)"},
 		{"IGMP", LinkRaw, v4(protoIGMP, dns), "multicast groups (IGMP, MLD)"},
 		{"IPv6, a payload length of 0", LinkRaw, set(v6(protoTCP, seg), 4, "0000"), isTCP6},
 		{"IPv6, a payload length beyond the packet", LinkRaw, set(v6(protoTCP, seg), 4, "0100"), "tcp [fd00::1]:49152 > [fd00::2]:80 2/236"},
@@ -356,6 +359,26 @@ func TestReason(t *testing.T) {
 	}
 	if got := Reason(Malformed, 1<<31); got != "unknown header malformed" {
 		t.Errorf("a detail that is none: %q", got)
+	}
+}
+
+// TestNames has a name for every protocol that gopacket has one for.
+func TestNames(t *testing.T) {
+	decoded := map[uint32]bool{protoTCP: true, protoUDP: true, protoUDPLite: true, protoSCTP: true,
+		protoHopByHop: true, protoRouting: true, protoFragment: true, protoOptions: true}
+	for n := range uint32(256) {
+		theirs := layers.IPProtocol(n).String()
+		if theirs != "UnknownIPProtocol" && !decoded[n] && ipProtocols[n] == "" {
+			t.Errorf("IP protocol %d has no name, but is %s", n, theirs)
+		}
+	}
+	for n := range uint32(0x10000) {
+		p := junk()
+		Decode(LinkSLL, join("0000 0001 0006 020000000001 0000", []byte{byte(n >> 8), byte(n)}), 16, p)
+		theirs := layers.EthernetType(n).String()
+		if theirs != "UnknownEthernetType" && n > typeLeast && n != typeEthernet && n != typeERSPAN && p.Status == UnknownType {
+			t.Errorf("EtherType %#04x is unknown, but is %s", n, theirs)
+		}
 	}
 }
 
