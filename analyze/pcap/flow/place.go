@@ -35,6 +35,9 @@ type places struct {
 	list  []place
 	wraps []wrap
 	index index
+	// recent are the places found last, number from 1, by depth and kind of the
+	// outermost layer: nearly always it is one of these.
+	recent [(decode.MaxLayers + 1) * 16]uint32
 }
 
 // wrapOf says too whether the packet goes from b to a.
@@ -61,19 +64,23 @@ func (s *places) find(seed *seeds, p *pcap.Packet, d *decode.Packet) (number uin
 	}
 	depth := min(max(d.Depth, 0), decode.MaxLayers)
 	var wraps [decode.MaxLayers]wrap
-	h := mix(uint64(dev.number)^seed[0], (uint64(dev.ifIndex)|uint64(dev.link)<<32|uint64(depth)<<48)^seed[1])
 	for i := range depth {
 		w, b := wrapOf(&d.Layers[i])
 		if b {
 			back |= 1 << i
 		}
-		h = mix(h^w.head^seed[2], w.a[0]^seed[3])
-		h = mix(h^w.a[1]^seed[0], w.b[0]^seed[1])
-		h = mix(h^w.b[1]^seed[2], seed[1])
 		wraps[i] = w
 	}
-	hash := uint32(h ^ h>>32)
+	recent := &s.recent[depth*16]
+	if depth > 0 {
+		recent = &s.recent[depth*16+int(d.Layers[0].Kind&15)]
+	}
+	if n := *recent; n > 0 && s.is(&s.list[n-1], dev, wraps[:depth]) {
+		return n - 1, back, true
+	}
+	hash := seed.place(dev, wraps[:depth])
 	if n, found := s.look(hash, dev, wraps[:depth]); found {
+		*recent = n + 1
 		return n, back, true
 	}
 	if len(s.list) >= maxPlaces {
@@ -83,7 +90,19 @@ func (s *places) find(seed *seeds, p *pcap.Packet, d *decode.Packet) (number uin
 	s.list = append(s.list, place{device: dev, wraps: uint32(len(s.wraps)), depth: uint8(depth)})
 	s.wraps = append(s.wraps, wraps[:depth]...)
 	s.index.add(hash, number)
+	*recent = number + 1
 	return number, back, true
+}
+
+func (s *seeds) place(dev device, wraps []wrap) uint32 {
+	h := mix(uint64(dev.number)^s[0], (uint64(dev.ifIndex)|uint64(dev.link)<<32)^s[1])
+	for i := range wraps {
+		w := &wraps[i]
+		h = mix(h^w.head^s[2], w.a[0]^s[3])
+		h = mix(h^w.a[1]^s[0], w.b[0]^s[1])
+		h = mix(h^w.b[1]^s[2], s[1])
+	}
+	return uint32(h ^ h>>32)
 }
 
 func (s *places) look(hash uint32, dev device, wraps []wrap) (uint32, bool) {

@@ -82,12 +82,12 @@ func (t *table) read(r *pcap.Reader) error {
 		for range full {
 		}
 	}()
-	var d decode.Packet
+	var g group
 	for f := range full {
 		if f.err != nil {
 			return ending(f.err)
 		}
-		if err := t.take(f.batch, &d); err != nil {
+		if err := t.take(f.batch.Packets, &g); err != nil {
 			return err
 		}
 		free <- f.batch
@@ -102,14 +102,39 @@ func ending(err error) error {
 	return err
 }
 
-func (t *table) take(b *pcap.Batch, d *decode.Packet) error {
-	for i := range b.Packets {
-		p := &b.Packets[i]
-		if p.Number > math.MaxUint32 {
+// group is a run of packets that are prepared together.
+type group struct {
+	decoded [16]decode.Packet
+	packets [16]packet
+	touched uint64
+}
+
+func (t *table) take(list []pcap.Packet, g *group) error {
+	for len(list) > 0 {
+		n := min(len(list), len(g.packets))
+		if list[n-1].Number > math.MaxUint32 {
 			return fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
 		}
-		decode.Decode(p.LinkType, p.Data, p.Length, d)
-		t.add(p, d)
+		t.group(list[:n], g)
+		list = list[n:]
 	}
 	return nil
+}
+
+func (t *table) group(list []pcap.Packet, g *group) {
+	var refs [len(g.packets)]uint32
+	for i := range list {
+		p := &list[i]
+		decode.Decode(p.LinkType, p.Data, p.Length, &g.decoded[i])
+		refs[i] = t.prepare(&g.packets[i], p, &g.decoded[i])
+	}
+	for _, ref := range refs {
+		if ref > 0 {
+			e := t.flows.at(ref - 1)
+			g.touched += e.a[0] + e.hot[1].bytes + e.cold[0].begin + e.cold[1].begin
+		}
+	}
+	for i := range list {
+		t.add(&g.packets[i])
+	}
 }

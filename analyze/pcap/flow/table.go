@@ -56,18 +56,52 @@ type packet struct {
 	d      *decode.Packet
 	number uint32
 	from   int // the end that sent it
+	key    key
+	hash   uint32
+	back   uint8
+	ready  bool // key, hash, back and from are set
 }
 
-// add takes one packet and what it was decoded to.
-func (t *table) add(p *pcap.Packet, d *decode.Packet) {
+// prepare finds the key of a packet ahead of its turn, and begins to fetch what
+// its turn will look at: done for a group of packets, the processor waits for
+// memory once and not for each packet. Fragments have to wait for their turn.
+func (t *table) prepare(q *packet, p *pcap.Packet, d *decode.Packet) uint32 {
+	q.Packet, q.d, q.number, q.ready = p, d, uint32(p.Number), false
+	if d.Status != decode.Flow || d.Fragment || !t.find(q) {
+		return 0
+	}
+	q.ready = true
+	if len(t.index.slots) == 0 {
+		return 0
+	}
+	return t.index.slots[q.hash&uint32(len(t.index.slots)-1)].ref
+}
+
+// find sets the key of a packet. It is false when there are too many places.
+func (t *table) find(q *packet) bool {
+	at, back, ok := t.places.find(&t.seed, q.Packet, q.d)
+	if !ok {
+		return false
+	}
+	q.key, q.from = keyOf(q.d)
+	q.key.place, q.back = at, back
+	if q.LinkType == decode.LinkSLL && q.d.HasPassed && (q.d.Passed == fromUs) == (q.from == 0) {
+		q.key.bits |= keyLeg
+	}
+	q.hash = t.seed.key(&q.key)
+	return true
+}
+
+// add takes one packet, in the order of the file.
+func (t *table) add(q *packet) {
 	t.sum.Packets++
-	switch d.Status {
+	switch q.d.Status {
 	case decode.Flow:
-		t.conversation(p, d)
+		t.conversation(q)
 	case decode.ICMPError:
-		t.icmp(p, d)
+		t.icmp(q.Packet, q.d)
 	default:
-		t.skip(uint32(p.Number), reason{status: d.Status, detail: d.Detail})
+		t.skip(q.number, reason{status: q.d.Status, detail: q.d.Detail})
 	}
 }
 
@@ -80,38 +114,33 @@ func (t *table) skip(number uint32, why reason) {
 	}
 }
 
-func (t *table) conversation(p *pcap.Packet, d *decode.Packet) {
-	q := packet{Packet: p, d: d, number: uint32(p.Number)}
-	at, back, ok := t.places.find(&t.seed, p, d)
-	if !ok {
+func (t *table) conversation(q *packet) {
+	if q.d.Fragment {
+		at, _, ok := t.places.find(&t.seed, q.Packet, q.d)
+		if ok && !t.fragments.complete(at, q.Packet, q.d) {
+			t.skip(q.number, reason{own: lostFragment})
+			return
+		}
+	}
+	if !q.ready && !t.find(q) {
 		t.full(q.number)
 		return
 	}
-	if d.Fragment && !t.fragments.complete(at, p, d) {
-		t.skip(q.number, reason{own: lostFragment})
-		return
-	}
-	k, from := keyOf(d)
-	k.place = at
-	if p.LinkType == decode.LinkSLL && d.HasPassed && (d.Passed == fromUs) == (from == 0) {
-		k.bits |= keyLeg
-	}
-	q.from = from
-	e, n := t.entry(&k, &q, back)
+	e, n := t.entry(q)
 	if e == nil {
 		t.full(q.number)
 		return
 	}
 	t.sum.InFlows++
-	if t.twice.seen(n, &q) {
+	if t.twice.seen(n, q) {
 		e.dups++
 		return
 	}
-	t.count(e, &q)
-	if d.Protocol == protocolTCP {
-		t.tcp(e, n, &q)
+	t.count(e, q)
+	if q.d.Protocol == protocolTCP {
+		t.tcp(e, n, q)
 	} else {
-		t.datagram(e, &q)
+		t.datagram(e, q)
 	}
 }
 
@@ -125,9 +154,8 @@ func (t *table) full(number uint32) {
 
 // entry finds the flow of a packet, or begins it. It is nil when the table is
 // full.
-func (t *table) entry(k *key, q *packet, back uint8) (*entry, uint32) {
-	hash := t.seed.key(k)
-	s := t.slot(k, hash)
+func (t *table) entry(q *packet) (*entry, uint32) {
+	s := t.slot(&q.key, q.hash)
 	if s != nil {
 		e := t.flows.at(s.ref - 1)
 		if !t.renewed(e, q) {
@@ -141,9 +169,9 @@ func (t *table) entry(k *key, q *packet, back uint8) (*entry, uint32) {
 	if s != nil {
 		s.ref = n + 1
 	} else {
-		t.index.add(hash, n)
+		t.index.add(q.hash, n)
 	}
-	t.begin(e, k, q, back)
+	t.begin(e, q)
 	return e, n
 }
 
@@ -162,12 +190,13 @@ func (t *table) slot(k *key, hash uint32) *slot {
 	return nil
 }
 
-func (t *table) begin(e *entry, k *key, q *packet, back uint8) {
+func (t *table) begin(e *entry, q *packet) {
+	k := &q.key
 	e.a, e.b, e.ports, e.place = k.a, k.b, k.ports, k.place
 	e.protocol, e.bits = k.protocol, k.bits
-	e.back = back
+	e.back = q.back
 	if q.from == 1 {
-		e.back = ^back
+		e.back = ^q.back
 	}
 	e.first, e.last, e.number = q.Time, q.Time, q.number
 	e.cold[0].scale, e.cold[1].scale = -1, -1
