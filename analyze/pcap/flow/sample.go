@@ -67,7 +67,7 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 // sample keeps the segment when its rank is among the least. A repetition has
 // the rank of what it repeats.
 func (c *cold) sample(h *hot, q *packet) {
-	d := q.d
+	d := &q.d
 	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: hashBytes(head(d.Payload)), number: q.number}
 	if d.Protocol != protocolTCP {
 		s.sequence = uint32(d.IPID)

@@ -3,7 +3,6 @@ package flow
 import (
 	"net/netip"
 
-	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/pcap/decode"
 	"whichbackend/analyze/record"
 )
@@ -28,7 +27,7 @@ type table struct {
 	limit     uint32 // flows at most
 	index     index
 	flows     chunked[entry]
-	places    places
+	places    *places
 	exchanges chunked[exchange]
 	marks     []mark         // of exchanges, number from 1
 	announced []record.Tuple // number from 1
@@ -40,6 +39,7 @@ type table struct {
 	answers   answers
 	undecoded undecoded
 	sum       Summary
+	touched   uint64 // see touch
 }
 
 func newTable() (*table, error) {
@@ -47,49 +47,7 @@ func newTable() (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &table{seed: seed, limit: maxFlows}, nil
-}
-
-// packet is one packet on its way through the table.
-type packet struct {
-	*pcap.Packet
-	d      *decode.Packet
-	number uint32
-	from   int // the end that sent it
-	key    key
-	hash   uint32
-	back   uint8
-	ready  bool // key, hash, back and from are set
-}
-
-// prepare finds the key of a packet ahead of its turn, and begins to fetch what
-// its turn will look at: done for a group of packets, the processor waits for
-// memory once and not for each packet. Fragments have to wait for their turn.
-func (t *table) prepare(q *packet, p *pcap.Packet, d *decode.Packet) uint32 {
-	q.Packet, q.d, q.number, q.ready = p, d, uint32(p.Number), false
-	if d.Status != decode.Flow || d.Fragment || !t.find(q) {
-		return 0
-	}
-	q.ready = true
-	if len(t.index.slots) == 0 {
-		return 0
-	}
-	return t.index.slots[q.hash&uint32(len(t.index.slots)-1)].ref
-}
-
-// find sets the key of a packet. It is false when there are too many places.
-func (t *table) find(q *packet) bool {
-	at, back, ok := t.places.find(&t.seed, q.Packet, q.d)
-	if !ok {
-		return false
-	}
-	q.key, q.from = keyOf(q.d)
-	q.key.place, q.back = at, back
-	if q.LinkType == decode.LinkSLL && q.d.HasPassed && (q.d.Passed == fromUs) == (q.from == 0) {
-		q.key.bits |= keyLeg
-	}
-	q.hash = t.seed.key(&q.key)
-	return true
+	return &table{seed: seed, limit: maxFlows, places: new(places)}, nil
 }
 
 // add takes one packet, in the order of the file.
@@ -99,7 +57,7 @@ func (t *table) add(q *packet) {
 	case decode.Flow:
 		t.conversation(q)
 	case decode.ICMPError:
-		t.icmp(q.Packet, q.d)
+		t.icmp(q)
 	default:
 		t.skip(q.number, reason{status: q.d.Status, detail: q.d.Detail})
 	}
@@ -115,16 +73,16 @@ func (t *table) skip(number uint32, why reason) {
 }
 
 func (t *table) conversation(q *packet) {
+	if !q.placed {
+		t.full(q.number)
+		return
+	}
 	if q.d.Fragment {
-		at, _, ok := t.places.find(&t.seed, q.Packet, q.d)
-		if ok && !t.fragments.complete(at, q.Packet, q.d) {
+		if !t.fragments.complete(q) {
 			t.skip(q.number, reason{own: lostFragment})
 			return
 		}
-	}
-	if !q.ready && !t.find(q) {
-		t.full(q.number)
-		return
+		q.find(&t.seed)
 	}
 	e, n := t.entry(q)
 	if e == nil {
@@ -143,9 +101,6 @@ func (t *table) conversation(q *packet) {
 		t.datagram(e, q)
 	}
 }
-
-// fromUs is how SLL says that the capturing host sent a packet.
-const fromUs = 4
 
 func (t *table) full(number uint32) {
 	t.sum.Full++

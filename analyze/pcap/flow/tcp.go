@@ -27,7 +27,7 @@ const (
 // has sent a FIN: then even the same number begins anew. Of a connection that
 // was closed a segment far outside of it is another one, whose SYN was missed.
 func reused(e *entry, q *packet) bool {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	known := h.flags&halfISN != 0
 	switch {
 	case d.Flags&flagSYN == 0:
@@ -54,7 +54,7 @@ func distance(x, y uint32) uint32 { return min(x-y, y-x) }
 
 // tcp brings the flow up to date with a segment.
 func (t *table) tcp(e *entry, n uint32, q *packet) {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	seq, length := d.Seq, uint32(max(d.PayloadLength, 0))
 	if d.Flags&flagSYN != 0 && d.FragmentOffset == 0 {
 		t.syn(e, q)
@@ -112,7 +112,7 @@ func (e *entry) closing(q *packet) {
 
 // syn takes what a SYN or SYN/ACK says.
 func (t *table) syn(e *entry, q *packet) {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	if e.flags&flagCertain == 0 {
 		client := q.from
 		if d.Flags&flagACK != 0 {
