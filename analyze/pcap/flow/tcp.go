@@ -42,7 +42,7 @@ func reused(e *entry, q *packet) bool {
 	case h.flags&halfPlaced == 0:
 		return false // both ends open, or the answer was captured first
 	}
-	low := h.next - uint32(h.sent)
+	low := h.next - uint32(h.sent) - 1 // a SYN that was overtaken stands before
 	if known {
 		low = c.isn
 	}
@@ -128,12 +128,21 @@ func (t *table) syn(e *entry, q *packet) {
 	if h.flags&halfISN == 0 {
 		c.isn, c.syn, c.synTime = d.Seq, q.number, q.Time
 		c.mss, c.scale = d.MSS, d.Scale
-		h.next, h.sent = d.Seq+1, 0
-		h.flags = h.flags&^halfBare | halfISN | halfPlaced
+		h.origin(d.Seq + 1)
 	}
 	if d.HasStamp && d.Seq == c.isn {
 		c.stamped(h, d.Stamp)
 	}
+}
+
+// origin sets the number of the first byte. What overtook the SYN lies ahead.
+func (h *hot) origin(seq uint32) {
+	ahead := h.next - seq
+	if h.flags&halfPlaced == 0 || ahead > lost {
+		ahead = 0
+	}
+	h.next, h.sent = seq+ahead, uint64(ahead)
+	h.flags = h.flags&^halfBare | halfISN | halfPlaced
 }
 
 // stamped keeps the timestamp of a SYN.
