@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"reflect"
 	"runtime"
@@ -65,6 +66,37 @@ func check(t *testing.T, f *record.Flow, packets int) {
 	}
 }
 
+// readHere does what Read does on one goroutine: who fuzzes wants to know what
+// an input does, and not how it was scheduled.
+func readHere(t *testing.T, r *pcap.Reader) *found {
+	table, err := newTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.seed = seeds{1, 2, 3, 4} // the same every time
+	var b pcap.Batch
+	var g group
+	for {
+		err := r.Fill(&b)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("reading from memory: %v", err)
+		}
+		for rest := b.Packets; len(rest) > 0; {
+			if rest, err = g.decode(rest, table.places, &table.seed); err != nil {
+				t.Fatal(err)
+			}
+			table.take(&g)
+		}
+	}
+	var got found
+	table.emit(r, &got)
+	got.sum = table.sum
+	return &got
+}
+
 // FuzzRead takes any bytes for a capture.
 func FuzzRead(f *testing.F) {
 	var buf bytes.Buffer
@@ -94,10 +126,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var got found
-		if got.sum, err = Read(r, &got); err != nil {
-			t.Fatalf("reading from memory: %v", err)
-		}
+		got := readHere(t, r)
 		s := got.sum
 		if s.Packets != s.InFlows+s.Known+s.Unknown || s.Flows != uint64(len(got.flows)) {
 			t.Fatalf("%+v, %d flows", s, len(got.flows))

@@ -71,6 +71,7 @@ type group struct {
 type pipe struct {
 	batches    chan *pcap.Batch // to be filled
 	free, full chan *group
+	made       int   // groups
 	err        error // why the reading ended; valid when full is closed
 }
 
@@ -78,9 +79,6 @@ func (t *table) read(r *pcap.Reader) error {
 	p := &pipe{batches: make(chan *pcap.Batch, batches), free: make(chan *group, groups), full: make(chan *group, groups)}
 	for range batches {
 		p.batches <- new(pcap.Batch)
-	}
-	for range groups {
-		p.free <- new(group)
 	}
 	go p.fill(r, t.places, &t.seed)
 	for g := range p.full {
@@ -97,31 +95,51 @@ func (t *table) read(r *pcap.Reader) error {
 func (p *pipe) fill(r *pcap.Reader, at *places, seed *seeds) {
 	defer close(p.full)
 	for b := range p.batches {
-		if err := r.Fill(b); err != nil {
-			if !errors.Is(err, io.EOF) {
-				p.err = err
+		if p.err = r.Fill(b); p.err != nil {
+			if errors.Is(p.err, io.EOF) {
+				p.err = nil
 			}
 			return
 		}
 		for rest := b.Packets; len(rest) > 0; {
-			g := <-p.free
-			g.n = min(len(rest), groupSize)
-			if rest[g.n-1].Number > math.MaxUint32 {
-				p.err = fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
+			g := p.group()
+			g.batch = nil
+			if rest, p.err = g.decode(rest, at, seed); p.err != nil {
 				return
 			}
-			for i := range g.n {
-				g.packets[i].prepare(&rest[i], at, seed)
-			}
-			g.find(seed)
-			rest = rest[g.n:]
-			g.batch = nil
 			if len(rest) == 0 {
 				g.batch = b
 			}
 			p.full <- g
 		}
 	}
+}
+
+// group gives one that is free: small captures need one only.
+func (p *pipe) group() *group {
+	select {
+	case g := <-p.free:
+		return g
+	default:
+	}
+	if p.made < groups {
+		p.made++
+		return new(group)
+	}
+	return <-p.free
+}
+
+// decode takes the first packets of a list, and gives the others back.
+func (g *group) decode(list []pcap.Packet, at *places, seed *seeds) ([]pcap.Packet, error) {
+	g.n = min(len(list), groupSize)
+	if list[g.n-1].Number > math.MaxUint32 {
+		return nil, fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
+	}
+	for i := range g.n {
+		g.packets[i].prepare(&list[i], at, seed)
+	}
+	g.find(seed)
+	return list[g.n:], nil
 }
 
 // find is a loop of its own: reading an address just after it was written in

@@ -161,7 +161,6 @@ func TestPayload(t *testing.T) {
 		seq    uint32
 		length int
 	}
-	const far = 1 << 20
 	for _, k := range []struct {
 		name  string
 		syn   bool // at 1000
