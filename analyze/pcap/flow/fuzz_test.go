@@ -68,7 +68,10 @@ func check(t *testing.T, f *record.Flow, packets int) {
 
 // readHere does what Read does on one goroutine: who fuzzes wants to know what
 // an input does, and not how it was scheduled.
-func readHere(t *testing.T, r *pcap.Reader) *found {
+//
+// It gives the number of the last packet too: the reader counts the packets
+// that it cannot read.
+func readHere(t *testing.T, r *pcap.Reader) (*found, int) {
 	table, err := newTable()
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +79,7 @@ func readHere(t *testing.T, r *pcap.Reader) *found {
 	table.seed = seeds{1, 2, 3, 4} // the same every time
 	var b pcap.Batch
 	var g group
+	last := 0
 	for {
 		err := r.Fill(&b)
 		if err == io.EOF {
@@ -84,6 +88,7 @@ func readHere(t *testing.T, r *pcap.Reader) *found {
 		if err != nil {
 			t.Fatalf("reading from memory: %v", err)
 		}
+		last = b.Packets[len(b.Packets)-1].Number
 		for rest := b.Packets; len(rest) > 0; {
 			if rest, err = g.decode(rest, table.places, &table.seed); err != nil {
 				t.Fatal(err)
@@ -94,7 +99,7 @@ func readHere(t *testing.T, r *pcap.Reader) *found {
 	var got found
 	table.emit(r, &got)
 	got.sum = table.sum
-	return &got
+	return &got, last
 }
 
 // FuzzRead takes any bytes for a capture.
@@ -126,14 +131,14 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got := readHere(t, r)
+		got, packets := readHere(t, r)
 		s := got.sum
 		if s.Packets != s.InFlows+s.Known+s.Unknown || s.Flows != uint64(len(got.flows)) {
 			t.Fatalf("%+v, %d flows", s, len(got.flows))
 		}
 		last := 0
 		for i := range got.flows {
-			check(t, &got.flows[i], int(s.Packets))
+			check(t, &got.flows[i], packets)
 			if got.flows[i].Packet <= last {
 				t.Fatalf("flow of packet %d behind that of packet %d", got.flows[i].Packet, last)
 			}
