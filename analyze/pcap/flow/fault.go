@@ -71,7 +71,7 @@ func (t *table) fault(q *packet) uint32 {
 
 // tuple is a key without its place.
 func (k key) tuple() key {
-	k.place, k.bits = 0, k.bits&keyV6
+	k.place, k.base, k.bits = 0, 0, k.bits&keyV6
 	return k
 }
 

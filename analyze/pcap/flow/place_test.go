@@ -108,6 +108,55 @@ func TestEncapsulationOfAnswer(t *testing.T) {
 	}
 }
 
+// TestTunnelIDs: Cilium's tunnels have the identity of who sends for an ID, and
+// tenants the same tuple at the same time.
+func TestTunnelIDs(t *testing.T) {
+	there := func(id uint32) func([]byte) []byte { return vxlan("192.168.0.2", "192.168.0.1", id) }
+	back := func(id uint32) func([]byte) []byte { return vxlan("192.168.0.1", "192.168.0.2", id) }
+	syn := func(seq uint32) tcpPacket { return tcpPacket{seq: seq, flags: flagSYN} }
+	answer := func(ack uint32) tcpPacket { return tcpPacket{seq: 9, ack: ack, flags: flagSYN | flagACK} }
+	type step struct {
+		link func([]byte) []byte
+		p    tcpPacket
+	}
+	for _, k := range []struct {
+		name  string
+		steps []step
+		want  []string // ID, packets of client and server
+	}{
+		{"identities", []step{{there(7), syn(5)}, {back(8), answer(6)}, {there(7), tcpPacket{seq: 6, flags: ack}}, {back(8), tcpPacket{seq: 10, flags: ack}}},
+			[]string{"vxlan 7 2 2"}},
+		{"identities, the answer first", []step{{back(8), answer(6)}, {there(7), tcpPacket{seq: 6, ack: 10, flags: ack}}}, []string{"vxlan 7 1 1"}},
+		{"identities, the ports again", []step{{there(7), syn(5)}, {back(8), answer(6)}, {there(7), syn(5_000_000)}, {back(8), answer(5_000_001)}},
+			[]string{"vxlan 7 1 1", "vxlan 7 1 1"}},
+		{"an answer to another", []step{{there(7), syn(5)}, {back(8), answer(77)}}, []string{"vxlan 7 1 0", "vxlan 8 0 1"}},
+		{"tenants", []step{{there(7), syn(5)}, {there(8), syn(500)}, {back(8), answer(501)}, {back(7), answer(6)}}, []string{"vxlan 7 1 1", "vxlan 8 1 1"}},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			c := newCapture(t, decode.LinkEthernet)
+			for _, s := range k.steps {
+				c.link = s.link
+				if s.p.seq == 9 || s.p.seq == 10 {
+					c.tcp(server, client, s.p)
+				} else {
+					c.tcp(client, server, s.p)
+				}
+			}
+			var got []string
+			for _, f := range c.read().flows {
+				id, way, _ := strings.Cut(f.Encapsulation, " from ")
+				got = append(got, fmt.Sprint(id, " ", f.Client.Packets, " ", f.Server.Packets))
+				if way != "192.168.0.2 to 192.168.0.1" || f.Tuple.Source.String() != client {
+					t.Errorf("from %s, client %v", way, f.Tuple.Source)
+				}
+			}
+			if !slices.Equal(got, k.want) {
+				t.Errorf("flows %q, want %q", got, k.want)
+			}
+		})
+	}
+}
+
 // TestInterfaces: two interfaces of a file are two places.
 func TestInterfaces(t *testing.T) {
 	c := newCapture(t, decode.LinkEthernet, decode.LinkEthernet)
