@@ -5,7 +5,7 @@ import "whichbackend/analyze/record"
 // datagram brings the flow up to date with a packet of UDP, SCTP or another
 // protocol of which each packet stands for itself.
 func (t *table) datagram(e *entry, q *packet) {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	if d.PayloadLength <= 0 {
 		return
 	}

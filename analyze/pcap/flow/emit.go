@@ -110,7 +110,8 @@ func (w *emitter) entry(e *entry) {
 }
 
 func (w *emitter) encapsulation(e *entry) string {
-	depth := w.places.list[e.place].depth
+	at := e.placeOf(e.client())
+	depth := w.places.list[at].depth
 	if depth == 0 {
 		return ""
 	}
@@ -118,7 +119,7 @@ func (w *emitter) encapsulation(e *entry) string {
 	if e.client() == 1 {
 		back = ^back
 	}
-	k := wrapped{e.place, back & (1<<depth - 1)}
+	k := wrapped{at, back & (1<<depth - 1)}
 	text, ok := w.texts[k]
 	if !ok {
 		text = w.places.text(k.place, k.back)

@@ -1,10 +1,6 @@
 package flow
 
-import (
-	"whichbackend/analyze/pcap"
-	"whichbackend/analyze/pcap/decode"
-	"whichbackend/analyze/record"
-)
+import "whichbackend/analyze/record"
 
 // maxFaults bounds the ICMP errors that are kept because their flow was not
 // there when they came.
@@ -31,45 +27,43 @@ type waiting struct {
 
 // icmp attaches an error to the flow that the packet inside it names, unless an
 // earlier one told already. The flow's packets went the other way.
-func (t *table) icmp(p *pcap.Packet, d *decode.Packet) {
-	number := uint32(p.Number)
-	at, back, ok := t.places.find(&t.seed, p, d)
-	if !ok {
-		t.full(number)
+func (t *table) icmp(q *packet) {
+	if !q.placed {
+		t.full(q.number)
 		return
 	}
-	if d.FragmentOffset > 0 && !t.fragments.complete(at, p, d) {
-		t.skip(number, reason{own: lostFragment})
-		return
+	if q.d.FragmentOffset > 0 {
+		if !t.fragments.complete(q) {
+			t.skip(q.number, reason{own: lostFragment})
+			return
+		}
+		q.find(&t.seed)
 	}
-	k, from := keyOf(d)
-	k.place = at
-	// The error goes to who sent the packet inside, as an answer would.
-	if p.LinkType == decode.LinkSLL && d.HasPassed && (d.Passed == fromUs) == (from == 1) {
-		k.bits |= keyLeg
-	}
-	s := t.slot(&k, t.seed.key(&k))
+	k := q.key
+	s := t.slot(&k, q.hash)
 	if s != nil {
 		if e := t.flows.at(s.ref - 1); e.fault == 0 {
-			e.fault = t.fault(p, d)
+			e.fault = t.fault(q)
 		}
 		t.sum.InFlows++
 		return
 	}
 	if len(t.faults.waiting) >= maxFaults {
-		t.skip(number, reason{own: lostFault})
+		t.skip(q.number, reason{own: lostFault})
 		return
 	}
-	if from == 0 {
+	back := q.back
+	if q.from == 0 {
 		back = ^back // the error came from b
 	}
 	t.sum.InFlows++
-	t.faults.waiting = append(t.faults.waiting, waiting{key: k, back: back, from: from, fault: t.fault(p, d), time: p.Time})
+	t.faults.waiting = append(t.faults.waiting, waiting{key: k, back: back, from: q.from, fault: t.fault(q), time: q.Time})
 }
 
-func (t *table) fault(p *pcap.Packet, d *decode.Packet) uint32 {
+func (t *table) fault(q *packet) uint32 {
+	d := &q.d
 	t.faults.list = append(t.faults.list, record.Fault{
-		Packet: p.Number, Type: d.ICMPType, Code: d.ICMPCode,
+		Packet: q.Number, Type: d.ICMPType, Code: d.ICMPCode,
 		From: d.ICMPSource.Netip(d.V6), Six: d.V6,
 	})
 	return uint32(len(t.faults.list))
@@ -77,7 +71,7 @@ func (t *table) fault(p *pcap.Packet, d *decode.Packet) uint32 {
 
 // tuple is a key without its place.
 func (k key) tuple() key {
-	k.place, k.bits = 0, k.bits&keyV6
+	k.place, k.base, k.bits = 0, 0, k.bits&keyV6
 	return k
 }
 

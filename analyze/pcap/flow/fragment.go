@@ -1,9 +1,6 @@
 package flow
 
-import (
-	"whichbackend/analyze/pcap"
-	"whichbackend/analyze/pcap/decode"
-)
+import "whichbackend/analyze/pcap/decode"
 
 const (
 	// maxFragments bounds the packets whose fragments are waited for, and
@@ -35,14 +32,15 @@ type fragment struct {
 // complete gives a later fragment the ports of the first, and of TCP the
 // sequence number where its bytes stand when they came in order. It is false
 // when the first one was not seen.
-func (f *fragments) complete(place uint32, p *pcap.Packet, d *decode.Packet) bool {
-	k := fragmentKey{d.Source, d.Destination, place, d.FragmentID, d.Protocol}
+func (f *fragments) complete(q *packet) bool {
+	d := &q.d
+	k := fragmentKey{d.Source, d.Destination, q.key.place, d.FragmentID, d.Protocol}
 	if d.FragmentOffset == 0 {
-		f.first(k, p, d)
+		f.first(k, q)
 		return true
 	}
 	first := f.at[k]
-	if first == nil || p.Time-first.time > fragmentLife {
+	if first == nil || q.Time-first.time > fragmentLife {
 		return false
 	}
 	d.SourcePort, d.DestinationPort = first.source, first.dest
@@ -54,7 +52,8 @@ func (f *fragments) complete(place uint32, p *pcap.Packet, d *decode.Packet) boo
 	return true
 }
 
-func (f *fragments) first(k fragmentKey, p *pcap.Packet, d *decode.Packet) {
+func (f *fragments) first(k fragmentKey, q *packet) {
+	d := &q.d
 	if f.at == nil {
 		f.at = make(map[fragmentKey]*fragment)
 	}
@@ -71,5 +70,5 @@ func (f *fragments) first(k fragmentKey, p *pcap.Packet, d *decode.Packet) {
 		x = new(fragment)
 		f.at[k] = x
 	}
-	*x = fragment{time: p.Time, source: d.SourcePort, dest: d.DestinationPort, seq: seq}
+	*x = fragment{time: q.Time, source: d.SourcePort, dest: d.DestinationPort, seq: seq}
 }

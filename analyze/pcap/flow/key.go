@@ -15,6 +15,7 @@ type key struct {
 	a, b     [2]uint64 // addresses, big endian
 	ports    uint32    // a's in the upper half
 	place    uint32    // number of a place
+	base     uint32    // that of the place without the IDs of tunnels
 	protocol uint8
 	bits     uint8 // keyV6, keyLeg
 }
@@ -73,10 +74,11 @@ func mix(x, y uint64) uint64 {
 	return hi ^ lo
 }
 
+// key hashes all but the IDs of tunnels: see table.answered.
 func (s *seeds) key(k *key) uint32 {
 	h := mix(k.a[0]^s[0], k.b[0]^s[1])
 	h ^= mix(k.a[1]^s[2], k.b[1]^s[3])
-	h = mix(h^s[1], (uint64(k.ports)|uint64(k.place)<<32)^s[2])
+	h = mix(h^s[1], (uint64(k.ports)|uint64(k.base)<<32)^s[2])
 	h = mix(h^s[3], (uint64(k.protocol)|uint64(k.bits)<<8)^s[0])
 	return uint32(h ^ h>>32)
 }

@@ -10,7 +10,6 @@ import (
 	"math"
 
 	"whichbackend/analyze/pcap"
-	"whichbackend/analyze/pcap/decode"
 	"whichbackend/analyze/record"
 )
 
@@ -39,13 +38,10 @@ type Summary struct {
 	Flows uint64
 }
 
-// batches is how many runs of packets go round: one is read, one is decoded,
-// one waits.
-const batches = 3
-
 // Read reads a capture to its end and gives the sink what it says. One
-// goroutine reads while the caller's decodes. An error is one of reading, and
-// then what was read before it has been given to the sink.
+// goroutine reads and decodes, while the caller's brings the flows up to date:
+// on two cores that takes two thirds of the time. An error is one of reading,
+// and then what was read before it has been given to the sink.
 func Read(r *pcap.Reader, sink Sink) (Summary, error) {
 	t, err := newTable()
 	if err != nil {
@@ -56,60 +52,135 @@ func Read(r *pcap.Reader, sink Sink) (Summary, error) {
 	return t.sum, err
 }
 
-// filled is what the reading goroutine hands over.
-type filled struct {
-	batch *pcap.Batch
-	err   error
+const (
+	// batches is how many runs of packets go round: one is read and decoded,
+	// one is looked at, one waits. groups is how many parts of them do.
+	batches   = 3
+	groups    = 8
+	groupSize = 256
+)
+
+// group is a part of a batch, decoded.
+type group struct {
+	packets [groupSize]packet
+	n       int
+	batch   *pcap.Batch // that the group is the last of, else nil
+}
+
+// pipe is what the reading goroutine and the other pass to each other.
+type pipe struct {
+	batches    chan *pcap.Batch // to be filled
+	free, full chan *group
+	made       int   // groups
+	err        error // why the reading ended; valid when full is closed
 }
 
 func (t *table) read(r *pcap.Reader) error {
-	free, full := make(chan *pcap.Batch, batches), make(chan filled, batches)
+	p := &pipe{batches: make(chan *pcap.Batch, batches), free: make(chan *group, groups), full: make(chan *group, groups)}
 	for range batches {
-		free <- new(pcap.Batch)
+		p.batches <- new(pcap.Batch)
 	}
-	go func() {
-		defer close(full)
-		for b := range free {
-			err := r.Fill(b)
-			full <- filled{b, err}
-			if err != nil {
+	go p.fill(r, t.places, &t.seed)
+	for g := range p.full {
+		t.take(g)
+		if g.batch != nil {
+			p.batches <- g.batch
+		}
+		p.free <- g
+	}
+	return p.err
+}
+
+// fill reads and decodes to the end.
+func (p *pipe) fill(r *pcap.Reader, at *places, seed *seeds) {
+	defer close(p.full)
+	for b := range p.batches {
+		if p.err = r.Fill(b); p.err != nil {
+			if errors.Is(p.err, io.EOF) {
+				p.err = nil
+			}
+			return
+		}
+		for rest := b.Packets; len(rest) > 0; {
+			g := p.group()
+			g.batch = nil
+			if rest, p.err = g.decode(rest, at, seed); p.err != nil {
 				return
 			}
+			if len(rest) == 0 {
+				g.batch = b
+			}
+			p.full <- g
 		}
-	}()
-	defer func() { // the reader must be idle before anybody else uses it
-		close(free)
-		for range full {
-		}
-	}()
-	var d decode.Packet
-	for f := range full {
-		if f.err != nil {
-			return ending(f.err)
-		}
-		if err := t.take(f.batch, &d); err != nil {
-			return err
-		}
-		free <- f.batch
 	}
-	return nil
 }
 
-func ending(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
+// group gives one that is free: small captures need one only.
+func (p *pipe) group() *group {
+	select {
+	case g := <-p.free:
+		return g
+	default:
 	}
-	return err
+	if p.made < groups {
+		p.made++
+		return new(group)
+	}
+	return <-p.free
 }
 
-func (t *table) take(b *pcap.Batch, d *decode.Packet) error {
-	for i := range b.Packets {
-		p := &b.Packets[i]
-		if p.Number > math.MaxUint32 {
-			return fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
-		}
-		decode.Decode(p.LinkType, p.Data, p.Length, d)
-		t.add(p, d)
+// decode takes the first packets of a list, and gives the others back.
+func (g *group) decode(list []pcap.Packet, at *places, seed *seeds) ([]pcap.Packet, error) {
+	g.n = min(len(list), groupSize)
+	if list[g.n-1].Number > math.MaxUint32 {
+		return nil, fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
 	}
-	return nil
+	for i := range g.n {
+		g.packets[i].prepare(&list[i], at, seed)
+	}
+	g.find(seed)
+	return list[g.n:], nil
+}
+
+// find is a loop of its own: reading an address just after it was written in
+// pieces makes the processor wait.
+func (g *group) find(seed *seeds) {
+	for i := range g.n {
+		if q := &g.packets[i]; q.placed {
+			q.find(seed)
+		}
+	}
+}
+
+// ahead is how many packets' flows are fetched at once.
+const ahead = 16
+
+// take brings the flows up to date.
+func (t *table) take(g *group) {
+	for i := 0; i < g.n; i += ahead {
+		part := g.packets[i:min(i+ahead, g.n)]
+		t.touch(part)
+		for j := range part {
+			t.add(&part[j])
+		}
+	}
+}
+
+// touch fetches what the turns of some packets will look at, so that the
+// processor waits for memory once and not for each packet.
+func (t *table) touch(list []packet) {
+	if len(t.index.slots) == 0 {
+		return
+	}
+	var refs [ahead]uint32
+	mask := uint32(len(t.index.slots) - 1)
+	for i := range list {
+		refs[i] = t.index.slots[list[i].hash&mask].ref
+	}
+	for _, ref := range refs {
+		if ref > 0 {
+			e := t.flows.at(ref - 1)
+			t.touched += e.a[0] + e.hot[1].bytes + e.cold[0].begin + e.cold[1].begin
+		}
+	}
 }

@@ -29,9 +29,20 @@ func hashBytes(b []byte) uint64 {
 
 func head(b []byte) []byte { return b[:min(len(b), sampled)] }
 
-// beginning hashes the first bytes that an end sent, across segments: FNV-1a,
-// which can be continued. seq is that of the first byte of the payload; of a
-// datagram it is not looked at.
+// factors are those of the bytes in the hash of a beginning: splitmix64.
+var factors = func() (f [sampled]uint64) {
+	for i := range f {
+		x := uint64(i+1) * 0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		f[i] = x ^ x>>31 | 1
+	}
+	return f
+}()
+
+// beginning hashes the first bytes that an end sent, across segments: a sum in
+// which every place has a factor of its own, so that it can be continued. seq
+// is that of the first byte of the payload; of a datagram it is not looked at.
 func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 	payload := q.d.Payload
 	if h.flags&halfISN != 0 {
@@ -42,15 +53,11 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 		payload = payload[skip:]
 	}
 	payload = payload[:min(len(payload), sampled-int(h.begin))]
-	if len(payload) == 0 {
-		return
+	sum := c.begin
+	for i, b := range payload {
+		sum += (uint64(b) + 1) * factors[(int(h.begin)+i)%sampled]
 	}
-	if h.begin == 0 {
-		c.begin = 14695981039346656037
-	}
-	for _, b := range payload {
-		c.begin = (c.begin ^ uint64(b)) * 1099511628211
-	}
+	c.begin = sum
 	h.begin += uint8(len(payload))
 	if h.begin == sampled || len(q.d.Payload) < q.d.PayloadLength {
 		h.flags |= halfBegun
@@ -60,7 +67,7 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 // sample keeps the segment when its rank is among the least. A repetition has
 // the rank of what it repeats.
 func (c *cold) sample(h *hot, q *packet) {
-	d := q.d
+	d := &q.d
 	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: hashBytes(head(d.Payload)), number: q.number}
 	if d.Protocol != protocolTCP {
 		s.sequence = uint32(d.IPID)

@@ -3,7 +3,6 @@ package flow
 import (
 	"net/netip"
 
-	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/pcap/decode"
 	"whichbackend/analyze/record"
 )
@@ -28,7 +27,7 @@ type table struct {
 	limit     uint32 // flows at most
 	index     index
 	flows     chunked[entry]
-	places    places
+	places    *places
 	exchanges chunked[exchange]
 	marks     []mark         // of exchanges, number from 1
 	announced []record.Tuple // number from 1
@@ -40,6 +39,7 @@ type table struct {
 	answers   answers
 	undecoded undecoded
 	sum       Summary
+	touched   uint64 // see touch
 }
 
 func newTable() (*table, error) {
@@ -47,27 +47,19 @@ func newTable() (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &table{seed: seed, limit: maxFlows}, nil
+	return &table{seed: seed, limit: maxFlows, places: new(places)}, nil
 }
 
-// packet is one packet on its way through the table.
-type packet struct {
-	*pcap.Packet
-	d      *decode.Packet
-	number uint32
-	from   int // the end that sent it
-}
-
-// add takes one packet and what it was decoded to.
-func (t *table) add(p *pcap.Packet, d *decode.Packet) {
+// add takes one packet, in the order of the file.
+func (t *table) add(q *packet) {
 	t.sum.Packets++
-	switch d.Status {
+	switch q.d.Status {
 	case decode.Flow:
-		t.conversation(p, d)
+		t.conversation(q)
 	case decode.ICMPError:
-		t.icmp(p, d)
+		t.icmp(q)
 	default:
-		t.skip(uint32(p.Number), reason{status: d.Status, detail: d.Detail})
+		t.skip(q.number, reason{status: q.d.Status, detail: q.d.Detail})
 	}
 }
 
@@ -80,43 +72,35 @@ func (t *table) skip(number uint32, why reason) {
 	}
 }
 
-func (t *table) conversation(p *pcap.Packet, d *decode.Packet) {
-	q := packet{Packet: p, d: d, number: uint32(p.Number)}
-	at, back, ok := t.places.find(&t.seed, p, d)
-	if !ok {
+func (t *table) conversation(q *packet) {
+	if !q.placed {
 		t.full(q.number)
 		return
 	}
-	if d.Fragment && !t.fragments.complete(at, p, d) {
-		t.skip(q.number, reason{own: lostFragment})
-		return
+	if q.d.Fragment {
+		if !t.fragments.complete(q) {
+			t.skip(q.number, reason{own: lostFragment})
+			return
+		}
+		q.find(&t.seed)
 	}
-	k, from := keyOf(d)
-	k.place = at
-	if p.LinkType == decode.LinkSLL && d.HasPassed && (d.Passed == fromUs) == (from == 0) {
-		k.bits |= keyLeg
-	}
-	q.from = from
-	e, n := t.entry(&k, &q, back)
+	e, n := t.entry(q)
 	if e == nil {
 		t.full(q.number)
 		return
 	}
 	t.sum.InFlows++
-	if t.twice.seen(n, &q) {
+	if t.twice.seen(n, q) {
 		e.dups++
 		return
 	}
-	t.count(e, &q)
-	if d.Protocol == protocolTCP {
-		t.tcp(e, n, &q)
+	t.count(e, q)
+	if q.d.Protocol == protocolTCP {
+		t.tcp(e, n, q)
 	} else {
-		t.datagram(e, &q)
+		t.datagram(e, q)
 	}
 }
-
-// fromUs is how SLL says that the capturing host sent a packet.
-const fromUs = 4
 
 func (t *table) full(number uint32) {
 	t.sum.Full++
@@ -125,13 +109,17 @@ func (t *table) full(number uint32) {
 
 // entry finds the flow of a packet, or begins it. It is nil when the table is
 // full.
-func (t *table) entry(k *key, q *packet, back uint8) (*entry, uint32) {
-	hash := t.seed.key(k)
-	s := t.slot(k, hash)
+func (t *table) entry(q *packet) (*entry, uint32) {
+	s := t.slot(&q.key, q.hash)
 	if s != nil {
 		e := t.flows.at(s.ref - 1)
 		if !t.renewed(e, q) {
 			return e, s.ref - 1
+		}
+	}
+	if s == nil && q.key.place != q.key.base {
+		if e, n := t.answered(q); e != nil {
+			return e, n
 		}
 	}
 	if t.flows.n >= t.limit {
@@ -141,9 +129,9 @@ func (t *table) entry(k *key, q *packet, back uint8) (*entry, uint32) {
 	if s != nil {
 		s.ref = n + 1
 	} else {
-		t.index.add(hash, n)
+		t.index.add(q.hash, n)
 	}
-	t.begin(e, k, q, back)
+	t.begin(e, q)
 	return e, n
 }
 
@@ -162,12 +150,54 @@ func (t *table) slot(k *key, hash uint32) *slot {
 	return nil
 }
 
-func (t *table) begin(e *entry, k *key, q *packet, back uint8) {
+// answerTime is within how many nanoseconds a datagram in a tunnel of another ID
+// is an answer.
+const answerTime = 5e9
+
+// answered finds the flow that a packet in a tunnel answers to although the ID
+// is another one: Cilium writes the identity of the sending workload there, so
+// that the two directions of one connection differ. All else is the same, no
+// answer was seen yet, and a segment of TCP acknowledges what the other sent.
+func (t *table) answered(q *packet) (*entry, uint32) {
+	slots := t.index.slots
+	if len(slots) == 0 {
+		return nil, 0
+	}
+	mask := uint32(len(slots) - 1)
+	for i := q.hash & mask; slots[i].ref != 0; i = (i + 1) & mask {
+		if slots[i].hash != q.hash {
+			continue
+		}
+		n := slots[i].ref - 1
+		e := t.flows.at(n)
+		if e.same(&q.key) && t.places.list[e.place].base == q.key.base && e.answeredBy(q) {
+			e.peer = q.key.place + 1
+			return e, n
+		}
+	}
+	return nil, 0
+}
+
+func (e *entry) answeredBy(q *packet) bool {
+	h := &e.hot[1-q.from]
+	if e.peer > 0 || e.hot[q.from].packets > 0 || h.packets == 0 {
+		return false
+	}
+	if e.protocol != protocolTCP {
+		return q.Time-e.last <= answerTime
+	}
+	low := h.next - uint32(h.sent)
+	return q.d.Flags&flagACK != 0 && h.flags&halfPlaced != 0 && q.d.Ack-low <= h.next+1-low
+}
+
+func (t *table) begin(e *entry, q *packet) {
+	k := &q.key
 	e.a, e.b, e.ports, e.place = k.a, k.b, k.ports, k.place
 	e.protocol, e.bits = k.protocol, k.bits
-	e.back = back
+	e.back = q.back
 	if q.from == 1 {
-		e.back = ^back
+		e.back = ^q.back
+		e.flags |= flagFirstB
 	}
 	e.first, e.last, e.number = q.Time, q.Time, q.number
 	e.cold[0].scale, e.cold[1].scale = -1, -1

@@ -27,7 +27,7 @@ const (
 // has sent a FIN: then even the same number begins anew. Of a connection that
 // was closed a segment far outside of it is another one, whose SYN was missed.
 func reused(e *entry, q *packet) bool {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	known := h.flags&halfISN != 0
 	switch {
 	case d.Flags&flagSYN == 0:
@@ -42,7 +42,7 @@ func reused(e *entry, q *packet) bool {
 	case h.flags&halfPlaced == 0:
 		return false // both ends open, or the answer was captured first
 	}
-	low := h.next - uint32(h.sent)
+	low := h.next - uint32(h.sent) - 1 // a SYN that was overtaken stands before
 	if known {
 		low = c.isn
 	}
@@ -54,7 +54,7 @@ func distance(x, y uint32) uint32 { return min(x-y, y-x) }
 
 // tcp brings the flow up to date with a segment.
 func (t *table) tcp(e *entry, n uint32, q *packet) {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	seq, length := d.Seq, uint32(max(d.PayloadLength, 0))
 	if d.Flags&flagSYN != 0 && d.FragmentOffset == 0 {
 		t.syn(e, q)
@@ -112,7 +112,7 @@ func (e *entry) closing(q *packet) {
 
 // syn takes what a SYN or SYN/ACK says.
 func (t *table) syn(e *entry, q *packet) {
-	d, h, c := q.d, &e.hot[q.from], &e.cold[q.from]
+	d, h, c := &q.d, &e.hot[q.from], &e.cold[q.from]
 	if e.flags&flagCertain == 0 {
 		client := q.from
 		if d.Flags&flagACK != 0 {
@@ -128,12 +128,21 @@ func (t *table) syn(e *entry, q *packet) {
 	if h.flags&halfISN == 0 {
 		c.isn, c.syn, c.synTime = d.Seq, q.number, q.Time
 		c.mss, c.scale = d.MSS, d.Scale
-		h.next, h.sent = d.Seq+1, 0
-		h.flags = h.flags&^halfBare | halfISN | halfPlaced
+		h.origin(d.Seq + 1)
 	}
 	if d.HasStamp && d.Seq == c.isn {
 		c.stamped(h, d.Stamp)
 	}
+}
+
+// origin sets the number of the first byte. What overtook the SYN lies ahead.
+func (h *hot) origin(seq uint32) {
+	ahead := h.next - seq
+	if h.flags&halfPlaced == 0 || ahead > lost {
+		ahead = 0
+	}
+	h.next, h.sent = seq+ahead, uint64(ahead)
+	h.flags = h.flags&^halfBare | halfISN | halfPlaced
 }
 
 // stamped keeps the timestamp of a SYN.

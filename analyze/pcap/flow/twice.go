@@ -32,7 +32,7 @@ type twiceSlot struct {
 
 // seen tells whether the packet of flow n passed before.
 func (t *twice) seen(n uint32, q *packet) bool {
-	within, ok := limit(q.d)
+	within, ok := limit(&q.d)
 	if !ok {
 		return false
 	}
@@ -60,7 +60,7 @@ func limit(d *decode.Packet) (nanos int64, ok bool) {
 // fingerprint is not seeded: which packets share a slot must not depend on the
 // run. It is never 0.
 func fingerprint(n uint32, q *packet) uint64 {
-	d := q.d
+	d := &q.d
 	h := mix(uint64(n)<<1|uint64(q.from)|1<<40, uint64(d.Seq)<<32|uint64(d.Ack)^0xa0761d6478bd642f)
 	h = mix(h^(uint64(d.IPID)|uint64(d.Flags)<<16|uint64(d.Window)<<32),
 		uint64(uint32(d.PayloadLength))<<32|uint64(d.Stamp)^0xe7037ed1a0b428db)
