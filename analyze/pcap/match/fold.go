@@ -43,12 +43,13 @@ func (w *world) fold() {
 	for i := range list {
 		list[i] = entry{w.views.at(int32(i)).key(), int32(i)}
 	}
-	w.members = make([]member, 0, len(list))
+	w.members, w.legs = make([]member, 0, len(list)), make([]leg, 0, len(list))
 	f := folder{world: w}
 	var group []int32
 	runs(list, func(run []entry) {
 		if len(run) == 1 {
-			f.open = append(f.open[:0], w.begin(run[0].i))
+			f.open = f.open[:0]
+			f.begin(run[0].i)
 			f.close()
 			return
 		}
@@ -72,11 +73,14 @@ type draft struct {
 	views []int32
 }
 
-func (w *world) begin(i int32) draft {
-	v := w.views.at(i)
-	d := draft{leg: leg{first: w.at(v, v.first), last: w.at(v, v.last), protocol: v.protocol}}
-	d.join(i, v, w)
-	return d
+// begin opens a draft with one view. It reuses the memory of earlier ones.
+func (f *folder) begin(i int32) {
+	n := len(f.open)
+	f.open = slices.Grow(f.open, 1)[:n+1]
+	d := &f.open[n]
+	v := f.views.at(i)
+	*d = draft{leg: leg{first: f.at(v, v.first), last: f.at(v, v.last), protocol: v.protocol}, views: d.views[:0]}
+	d.join(i, v, f.world)
 }
 
 func (d *draft) join(i int32, v *view, w *world) {
@@ -169,7 +173,7 @@ func (f *folder) numbered(group []int32) (rest []int32) {
 			f.open[fitting[0]].join(i, v, f.world)
 			continue
 		}
-		f.open = append(f.open, f.begin(i))
+		f.begin(i)
 		latest := append(byNumber[isn], len(f.open)-1)
 		byNumber[isn] = latest[max(0, len(latest)-maxLegs):]
 	}
@@ -193,7 +197,7 @@ func (f *folder) unnumbered(rest []int32) {
 			f.open[last].join(i, v, f.world)
 			continue
 		}
-		f.open = append(f.open, f.begin(i))
+		f.begin(i)
 	}
 }
 
