@@ -35,6 +35,8 @@ const (
 	// slack is how far apart views of one tuple may lie that no sequence number
 	// ties together.
 	slack = int64(time.Second)
+	// maxShared is how many views of a leg are asked for a segment.
+	maxShared = 16
 )
 
 // fold gathers the views of each tuple into legs.
@@ -207,26 +209,29 @@ func (f *folder) only(v *view, numbered int) int {
 	after, _ := slices.BinarySearchFunc(f.open[:numbered], f.at(v, v.last)+slack+1, func(d draft, t int64) int { return cmp.Compare(d.first, t) })
 	var fitting, sharing []int
 	for n := after - 1; n >= max(0, after-maxRun); n-- {
-		if !f.open[n].fits(v, f.world, slack) {
-			continue
-		}
-		fitting = append(fitting, n)
-		if f.shares(&f.open[n], v) {
-			sharing = append(sharing, n)
+		if f.open[n].fits(v, f.world, slack) {
+			fitting = append(fitting, n)
 		}
 	}
-	switch {
-	case len(sharing) == 1:
-		return sharing[0]
-	case len(fitting) == 1:
+	if len(fitting) == 1 {
 		return fitting[0]
+	}
+	if len(fitting) <= maxLegs {
+		for _, n := range fitting {
+			if f.shares(&f.open[n], v) {
+				sharing = append(sharing, n)
+			}
+		}
+	}
+	if len(sharing) == 1 {
+		return sharing[0]
 	}
 	return -1
 }
 
 // shares is true when a segment of the view is one of the draft's.
 func (f *folder) shares(d *draft, v *view) bool {
-	for _, i := range d.views[:min(len(d.views), maxRun)] {
+	for _, i := range d.views[:min(len(d.views), maxShared)] {
 		o := f.views.at(i)
 		for a := range o.half {
 			for b := range v.half {

@@ -136,11 +136,12 @@ func (j *join) way(c component) string {
 	for k := range n - 1 {
 		x, y := line[k], line[k+1]
 		a, b := &j.facts[x], &j.facts[y]
-		if why := verdicts[x][y].doubt(a, b, proxied[x][y]); why != "" {
+		most, why := verdicts[x][y].trust(a, b, proxied[x][y])
+		if why != "" {
 			j.steps = j.steps[:first]
 			return why
 		}
-		j.steps = append(j.steps, step{before: a.index, after: b.index, turned: [2]bool{a.turned, b.turned}, rank: ranks[x][y], way: int32(first)})
+		j.steps = append(j.steps, step{before: a.index, after: b.index, turned: [2]bool{a.turned, b.turned}, rank: min(most, ranks[x][y]), way: int32(first)})
 	}
 	j.outcome(j.steps[first:], n)
 	return ""
@@ -251,22 +252,25 @@ func (j *join) line(n int, proxied *[maxLegs][maxLegs]bool) ([]int, [maxLegs][ma
 	return line, verdicts, ""
 }
 
-// doubt says why a step is not to be believed, "" when it is.
-func (v verdict) doubt(a, b *facts, proxied bool) string {
+// trust says how far a step may be trusted, or why not at all.
+func (v verdict) trust(a, b *facts, proxied bool) (rank, string) {
 	if !proxied {
 		// A hop may lower the segment size that an end names, never raise it.
 		for _, x := range [2][2]uint16{{a.side[0].mss, b.side[0].mss}, {b.side[1].mss, a.side[1].mss}} {
 			if x[0] != 0 && x[1] > x[0] {
-				return WhyContradict
+				return none, WhyContradict
 			}
 		}
 	}
 	shared := a.source == b.source || a.to == b.to
-	oneWay := v.oneWay && shared && meet(a.side[0].ipids, b.side[0].ipids)
-	if !v.passed && !oneWay {
-		return WhyCopy
+	oneWay := v.oneWay && meet(a.side[0].ipids, b.side[0].ipids)
+	switch {
+	case v.passed:
+		return exact, ""
+	case shared && (oneWay || v.near):
+		return strong, ""
 	}
-	return ""
+	return none, WhyCopy
 }
 
 // translations tells the steps, way after way in the order of their places.

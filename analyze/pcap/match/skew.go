@@ -15,6 +15,8 @@ type world struct {
 	names  []string // of clocks, sorted
 	rank   []uint16 // from the number of a clock to its place in names
 	clocks []clock  // as names
+	// reference is the clock with the most certain pairs.
+	reference int
 	// legs are connections under one tuple; members are their views.
 	legs    []leg
 	members []member
@@ -48,8 +50,11 @@ func (w *world) at(v *view, t int64) int64 { return t - w.clocks[w.clockOf(v)].o
 // agreed returns how far corrected times of two clocks may be wrong, and false
 // when they cannot be compared at all.
 func (w *world) agreed(a, b int) (int64, bool) {
+	if a == b {
+		return 0, true
+	}
 	x, y := &w.clocks[a], &w.clocks[b]
-	return x.spread + y.spread, a == b || x.root == y.root && x.certain && y.certain
+	return x.spread + y.spread, x.root == y.root && x.certain && y.certain
 }
 
 // entry is a view or leg under the key that it is to be compared by.
@@ -309,6 +314,7 @@ func (w *world) settle(found map[pairOfClocks]*[qualities][]int64) {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(weight[y], weight[x]) })
+	w.reference = order[0]
 	done := make([]bool, len(w.clocks))
 	for _, root := range order {
 		if !done[root] {
@@ -339,11 +345,16 @@ func (w *world) grow(root int, done []bool, links []link) {
 	}
 }
 
+// skews tells each clock against the root of its tree, and the root of another
+// tree than the reference's against the reference: unknown.
 func (w *world) skews() []Skew {
 	out := make([]Skew, len(w.clocks))
 	for i, c := range w.clocks {
 		out[i] = Skew{Clock: w.names[i], Reference: w.names[c.root], Offset: time.Duration(c.offset),
 			Pairs: c.pairs, Spread: time.Duration(c.spread), Certain: c.certain}
+		if c.root == i && i != w.reference {
+			out[i].Reference, out[i].Certain = w.names[w.reference], false
+		}
 	}
 	return out
 }
