@@ -14,6 +14,7 @@ type facts struct {
 	side       [2]sideFacts
 	moments    []moment // one for each clock, in the order of clocks
 	reset      bool
+	turned     bool // client and server have changed places
 }
 
 // sideFacts are the facts of what one end sent.

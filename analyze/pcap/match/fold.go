@@ -35,6 +35,8 @@ const (
 	// slack is how far apart views of one tuple may lie that no sequence number
 	// ties together.
 	slack = int64(time.Second)
+	// maxShared is how many views of a leg are asked for a segment.
+	maxShared = 16
 )
 
 // fold gathers the views of each tuple into legs.
@@ -43,12 +45,13 @@ func (w *world) fold() {
 	for i := range list {
 		list[i] = entry{w.views.at(int32(i)).key(), int32(i)}
 	}
-	w.members = make([]member, 0, len(list))
+	w.members, w.legs = make([]member, 0, len(list)), make([]leg, 0, len(list))
 	f := folder{world: w}
 	var group []int32
 	runs(list, func(run []entry) {
 		if len(run) == 1 {
-			f.open = append(f.open[:0], w.begin(run[0].i))
+			f.open = f.open[:0]
+			f.begin(run[0].i)
 			f.close()
 			return
 		}
@@ -72,11 +75,14 @@ type draft struct {
 	views []int32
 }
 
-func (w *world) begin(i int32) draft {
-	v := w.views.at(i)
-	d := draft{leg: leg{first: w.at(v, v.first), last: w.at(v, v.last), protocol: v.protocol}}
-	d.join(i, v, w)
-	return d
+// begin opens a draft with one view. It reuses the memory of earlier ones.
+func (f *folder) begin(i int32) {
+	n := len(f.open)
+	f.open = slices.Grow(f.open, 1)[:n+1]
+	d := &f.open[n]
+	v := f.views.at(i)
+	*d = draft{leg: leg{first: f.at(v, v.first), last: f.at(v, v.last), protocol: v.protocol}, views: d.views[:0]}
+	d.join(i, v, f.world)
 }
 
 func (d *draft) join(i int32, v *view, w *world) {
@@ -169,7 +175,7 @@ func (f *folder) numbered(group []int32) (rest []int32) {
 			f.open[fitting[0]].join(i, v, f.world)
 			continue
 		}
-		f.open = append(f.open, f.begin(i))
+		f.begin(i)
 		latest := append(byNumber[isn], len(f.open)-1)
 		byNumber[isn] = latest[max(0, len(latest)-maxLegs):]
 	}
@@ -193,7 +199,7 @@ func (f *folder) unnumbered(rest []int32) {
 			f.open[last].join(i, v, f.world)
 			continue
 		}
-		f.open = append(f.open, f.begin(i))
+		f.begin(i)
 	}
 }
 
@@ -203,26 +209,29 @@ func (f *folder) only(v *view, numbered int) int {
 	after, _ := slices.BinarySearchFunc(f.open[:numbered], f.at(v, v.last)+slack+1, func(d draft, t int64) int { return cmp.Compare(d.first, t) })
 	var fitting, sharing []int
 	for n := after - 1; n >= max(0, after-maxRun); n-- {
-		if !f.open[n].fits(v, f.world, slack) {
-			continue
-		}
-		fitting = append(fitting, n)
-		if f.shares(&f.open[n], v) {
-			sharing = append(sharing, n)
+		if f.open[n].fits(v, f.world, slack) {
+			fitting = append(fitting, n)
 		}
 	}
-	switch {
-	case len(sharing) == 1:
-		return sharing[0]
-	case len(fitting) == 1:
+	if len(fitting) == 1 {
 		return fitting[0]
+	}
+	if len(fitting) <= maxLegs {
+		for _, n := range fitting {
+			if f.shares(&f.open[n], v) {
+				sharing = append(sharing, n)
+			}
+		}
+	}
+	if len(sharing) == 1 {
+		return sharing[0]
 	}
 	return -1
 }
 
 // shares is true when a segment of the view is one of the draft's.
 func (f *folder) shares(d *draft, v *view) bool {
-	for _, i := range d.views[:min(len(d.views), maxRun)] {
+	for _, i := range d.views[:min(len(d.views), maxShared)] {
 		o := f.views.at(i)
 		for a := range o.half {
 			for b := range v.half {

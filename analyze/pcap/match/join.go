@@ -38,13 +38,18 @@ var tiers = map[rank]record.Tier{weak: record.TierWeak, strong: record.TierStron
 type join struct {
 	*world
 	bonds  []bond
-	ways   [][]record.Translation
+	steps  []step
 	doubts doubts
+	// Memory that is used again for each group.
 	facts  [maxLegs]facts
+	run    []int32
+	found  [][]int32
+	parent []int32
+	edges  []entry
 }
 
 func newJoin(w *world) *join {
-	return &join{world: w, doubts: doubts{}}
+	return &join{world: w, doubts: doubts{}, parent: make([]int32, len(w.legs))}
 }
 
 // sequences bonds legs whose clients have the same initial sequence number at
@@ -74,6 +79,9 @@ func (j *join) constants() {
 		}
 	}
 	runs(list, func(run []entry) {
+		if len(run) < 3 {
+			return
+		}
 		var clients []uint32
 		for _, e := range run {
 			if c := j.legs[e.i].c; !slices.Contains(clients, c) && len(clients) < 3 {
@@ -92,14 +100,18 @@ func (j *join) constants() {
 // clusters divides legs of one mark by time, and hands on those that are
 // neither a crowd nor repeated.
 func (j *join) clusters(run []entry, within int64, use func([]int32)) {
-	legs := make([]int32, len(run))
-	for i, e := range run {
-		legs[i] = e.i
+	if len(run) == 2 && abs(j.legs[run[0].i].start-j.legs[run[1].i].start) > within {
+		return
 	}
+	legs := j.run[:0]
+	for _, e := range run {
+		legs = append(legs, e.i)
+	}
+	j.run = legs
 	slices.SortFunc(legs, func(a, b int32) int {
 		return cmp.Or(cmp.Compare(j.legs[a].start, j.legs[b].start), cmp.Compare(a, b))
 	})
-	var found [][]int32
+	found := j.found[:0]
 	lo := 0
 	for i := range legs {
 		if i+1 == len(legs) || j.legs[legs[i+1]].start-j.legs[legs[i]].start > within {
@@ -107,6 +119,7 @@ func (j *join) clusters(run []entry, within int64, use func([]int32)) {
 			lo = i + 1
 		}
 	}
+	j.found = found
 	for _, c := range found {
 		switch {
 		case len(c) < 2:
@@ -122,7 +135,8 @@ func (j *join) clusters(run []entry, within int64, use func([]int32)) {
 }
 
 func (j *join) sequenceCluster(legs []int32) {
-	var servers []uint32
+	var room [maxLegs]uint32
+	servers := room[:0]
 	for n, i := range legs {
 		j.learn(&j.facts[n], i)
 		if l := &j.legs[i]; l.hasS && !l.constant {

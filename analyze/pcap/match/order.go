@@ -13,7 +13,9 @@ const (
 	jitter = int64(time.Millisecond)
 	// grain is what two differences of times in microseconds may be apart when
 	// nothing lies between.
-	grain = int64(2 * time.Microsecond)
+	grain = int64(time.Microsecond)
+	// maxNear is how far apart two interfaces of a bridge see one packet.
+	maxNear = int64(20 * time.Microsecond)
 	// maxOneWay is the longest way that one direction alone may show.
 	maxOneWay = int64(100 * time.Millisecond)
 )
@@ -29,6 +31,9 @@ type verdict struct {
 	passed bool
 	// oneWay: one direction alone showed a short delay.
 	oneWay bool
+	// near: one clock saw both within moments, in one direction almost at once
+	// and in the other not: a copy would be late by the same in both.
+	near bool
 }
 
 // vote adds a sign for one order.
@@ -94,14 +99,29 @@ func (w *world) times(v *verdict, a, b *moment, proxied bool) {
 	if !known {
 		return
 	}
+	if proxied && a.clock == b.clock {
+		v.opened(a, b)
+	}
 	if proxied && !thereOK {
-		there, thereOK = late(a, b, eventSYN, eventSYN)
+		there, thereOK = late(a, b, eventSYN)
 	}
 	if a.clock != b.clock {
 		skew := w.clocks[b.clock].offset - w.clocks[a.clock].offset
 		there, back = there-skew, back-skew
 	}
 	v.delays(there, back, thereOK, backOK, wrong, limit)
+}
+
+// opened holds against a SYN proxy what it does: it opens its own connection
+// after it has answered the client. Mirrored traffic does not wait.
+func (v *verdict) opened(a, b *moment) {
+	there, ok := late(a, b, eventSYN)
+	if there < 0 {
+		a, b = b, a
+	}
+	if answer := a.events[eventAnswer].time; ok && answer != 0 && b.events[eventSYN].time < answer {
+		v.why = WhyContradict
+	}
 }
 
 // late returns how much later b saw an event than a: of the kind first, or of
@@ -128,10 +148,10 @@ func (v *verdict) delays(there, back int64, thereOK, backOK bool, wrong, limit i
 		v.passed = true
 	case thereOK && backOK && sign(there) == sign(back) && min(abs(there), abs(back)) > jitter+wrong:
 		v.why = WhyCopy // late in both directions
+	case thereOK && backOK && wrong == 0 && abs(there-back) > 2*grain:
+		v.vote(sign(there - back))
+		v.near = min(abs(there), abs(back)) <= maxNear && max(abs(there), abs(back)) <= jitter
 	case thereOK && backOK:
-		if wrong == 0 {
-			v.vote(sign(there - back))
-		}
 	case thereOK && abs(there) > wrong:
 		v.vote(sign(there))
 		v.oneWay = abs(there) <= maxOneWay

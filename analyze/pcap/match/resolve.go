@@ -14,17 +14,11 @@ func (j *join) resolve() []record.Translation {
 	slices.SortFunc(j.bonds, func(x, y bond) int {
 		return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b), cmp.Compare(x.rank, y.rank))
 	})
-	for _, c := range j.components(j.bonds, against) {
-		j.solve(c, against)
+	for i := range j.parent {
+		j.parent[i] = int32(i)
 	}
-	slices.SortFunc(j.ways, func(a, b []record.Translation) int {
-		return cmp.Or(comparePos(a[0].Pos, b[0].Pos), comparePos(a[0].Behind, b[0].Behind))
-	})
-	return slices.Concat(j.ways...)
-}
-
-func comparePos(a, b record.Pos) int {
-	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Packet, b.Packet))
+	j.components(j.bonds, against, func(c component) { j.solve(c, against) })
+	return j.translations()
 }
 
 // component is legs that bonds tie together.
@@ -33,68 +27,61 @@ type component struct {
 	bonds []bond  // all between them
 }
 
-// components divides legs by bonds of at least a rank.
-func (j *join) components(bonds []bond, least rank) []component {
-	parent := map[int32]int32{}
-	var root func(int32) int32
-	root = func(i int32) int32 {
-		p, ok := parent[i]
-		if !ok || p == i {
-			return i
-		}
-		r := root(p)
-		parent[i] = r
-		return r
+func (j *join) root(i int32) int32 {
+	for j.parent[i] != i {
+		j.parent[i] = j.parent[j.parent[i]]
+		i = j.parent[i]
+	}
+	return i
+}
+
+// components divides legs by bonds of at least a rank, and calls f for each
+// part once all are known.
+func (j *join) components(bonds []bond, least rank, f func(component)) {
+	for _, b := range bonds {
+		j.parent[b.a], j.parent[b.b] = b.a, b.b
 	}
 	for _, b := range bonds {
-		if b.rank >= least {
-			x, y := root(b.a), root(b.b)
-			parent[max(x, y)] = min(x, y)
-			parent[min(x, y)] = min(x, y)
+		if x, y := j.root(b.a), j.root(b.b); b.rank >= least && x != y {
+			j.parent[max(x, y)] = min(x, y)
 		}
 	}
-	at := map[int32]int{}
-	var out []component
-	for _, b := range bonds {
-		r := root(b.a)
-		if r != root(b.b) {
-			continue
+	var inside []entry
+	for i, b := range bonds {
+		if x, y := j.root(b.a), j.root(b.b); x == y {
+			inside = append(inside, entry{uint64(x), int32(i)})
 		}
-		n, ok := at[r]
-		if !ok {
-			n = len(out)
-			at[r] = n
-			out = append(out, component{})
+	}
+	var c component
+	runs(inside, func(run []entry) {
+		c.legs, c.bonds = c.legs[:0], c.bonds[:0]
+		for _, e := range run {
+			b := bonds[e.i]
+			c.bonds = append(c.bonds, b)
+			c.legs = append(c.legs, b.a, b.b)
 		}
-		c := &out[n]
-		c.bonds = append(c.bonds, b)
-		c.legs = append(c.legs, b.a, b.b)
-	}
-	for i := range out {
-		slices.Sort(out[i].legs)
-		out[i].legs = slices.Compact(out[i].legs)
-	}
-	return out
+		slices.Sort(c.legs)
+		c.legs = slices.Compact(c.legs)
+		f(c)
+	})
 }
 
 // solve adds the way of a component. Where it does not hold together as a
 // whole, weaker bonds are left out until it does.
 func (j *join) solve(c component, least rank) (found bool) {
-	way, why := j.way(c)
+	why := j.way(c)
 	if why == "" {
-		j.ways = append(j.ways, j.steps(way))
 		return true
 	}
 	used := map[int32]bool{}
 	if least < exact {
-		for _, part := range j.components(c.bonds, least+1) {
-			if !j.solve(part, least+1) {
-				continue
+		j.components(c.bonds, least+1, func(part component) {
+			if j.solve(part, least+1) {
+				for _, i := range part.legs {
+					used[i] = true
+				}
 			}
-			for _, i := range part.legs {
-				used[i] = true
-			}
-		}
+		})
 	}
 	// The outermost call tells of what was left.
 	if least == against {
@@ -104,22 +91,25 @@ func (j *join) solve(c component, least rank) (found bool) {
 	return len(used) > 0
 }
 
-// step is one translation on a way.
+// step is one translation on a way: from one leg to the next.
 type step struct {
-	before, after *facts
-	rank          rank
+	before, after   int32
+	turned          [2]bool // whether client and server of the leg change places
+	rank            rank
+	way             int32 // the first step of its way, in join.steps
+	answered, reset bool
 }
 
 // way orders the legs of a component from the client on, or says why it cannot.
-func (j *join) way(c component) ([]step, string) {
+func (j *join) way(c component) string {
 	if len(c.legs) > maxLegs {
-		return nil, WhyCrowd
+		return WhyCrowd
 	}
 	var ranks [maxLegs][maxLegs]rank
 	var proxied [maxLegs][maxLegs]bool
 	for _, b := range c.bonds {
 		if b.rank == against || b.why == WhyOrder {
-			return nil, b.why
+			return b.why
 		}
 		x, _ := slices.BinarySearch(c.legs, b.a)
 		y, _ := slices.BinarySearch(c.legs, b.b)
@@ -132,26 +122,42 @@ func (j *join) way(c component) ([]step, string) {
 		j.learn(&j.facts[n], i)
 	}
 	if why := j.turn(c); why != "" {
-		return nil, why
+		return why
 	}
 	n := len(c.legs)
 	if strongest(&ranks, n) == none {
-		return nil, WhyThin
+		return WhyThin
 	}
 	line, verdicts, why := j.line(n, &proxied)
 	if why != "" {
-		return nil, why
+		return why
 	}
-	var steps []step
+	first := len(j.steps)
 	for k := range n - 1 {
 		x, y := line[k], line[k+1]
-		s := step{&j.facts[x], &j.facts[y], ranks[x][y]}
-		if why := verdicts[x][y].doubt(s, proxied[x][y]); why != "" {
-			return nil, why
+		a, b := &j.facts[x], &j.facts[y]
+		most, why := verdicts[x][y].trust(a, b, proxied[x][y])
+		if why != "" {
+			j.steps = j.steps[:first]
+			return why
 		}
-		steps = append(steps, s)
+		j.steps = append(j.steps, step{before: a.index, after: b.index, turned: [2]bool{a.turned, b.turned}, rank: min(most, ranks[x][y]), way: int32(first)})
 	}
-	return steps, ""
+	j.outcome(j.steps[first:], n)
+	return ""
+}
+
+// outcome sets what the facts of all legs of a way say of its end.
+func (j *join) outcome(steps []step, n int) {
+	answered, reset := false, false
+	for i := range j.facts[:n] {
+		f := &j.facts[i]
+		answered = answered || f.side[1].spoke || f.leg.protocol == record.TCP && f.side[0].carried && !f.reset
+		reset = reset || f.reset
+	}
+	for i := range steps {
+		steps[i].answered, steps[i].reset = answered, reset
+	}
 }
 
 // turn gives legs whose client is guessed the client of those that saw a SYN.
@@ -169,6 +175,7 @@ func (j *join) turn(c component) string {
 		if len(c.legs) > 2 {
 			return WhyOrder // the other bonds of the leg were judged unturned
 		}
+		f.turned = true
 		f.source, f.to = f.to, f.source
 		f.side[0], f.side[1] = f.side[1], f.side[0]
 		for i := range f.moments {
@@ -245,48 +252,61 @@ func (j *join) line(n int, proxied *[maxLegs][maxLegs]bool) ([]int, [maxLegs][ma
 	return line, verdicts, ""
 }
 
-// doubt says why a step is not to be believed, "" when it is.
-func (v verdict) doubt(s step, proxied bool) string {
-	a, b := s.before, s.after
+// trust says how far a step may be trusted, or why not at all.
+func (v verdict) trust(a, b *facts, proxied bool) (rank, string) {
 	if !proxied {
 		// A hop may lower the segment size that an end names, never raise it.
 		for _, x := range [2][2]uint16{{a.side[0].mss, b.side[0].mss}, {b.side[1].mss, a.side[1].mss}} {
 			if x[0] != 0 && x[1] > x[0] {
-				return WhyContradict
+				return none, WhyContradict
 			}
 		}
 	}
 	shared := a.source == b.source || a.to == b.to
-	oneWay := v.oneWay && shared && meet(a.side[0].ipids, b.side[0].ipids)
-	if !v.passed && !oneWay {
-		return WhyCopy
+	oneWay := v.oneWay && meet(a.side[0].ipids, b.side[0].ipids)
+	switch {
+	case v.passed:
+		return exact, ""
+	case shared && (oneWay || v.near):
+		return strong, ""
 	}
-	return ""
+	return none, WhyCopy
 }
 
-// steps turns a way into translations.
-func (j *join) steps(way []step) []record.Translation {
-	var out []record.Translation
-	answered, reset := false, false
-	for _, s := range way {
-		for _, f := range [2]*facts{s.before, s.after} {
-			answered = answered || f.side[1].spoke || f.leg.protocol == record.TCP && f.side[0].carried && !f.reset
-			reset = reset || f.reset
-		}
+// translations tells the steps, way after way in the order of their places.
+func (j *join) translations() []record.Translation {
+	type place struct{ before, after record.Pos }
+	places := make([]place, len(j.steps))
+	order := make([]int32, len(j.steps))
+	for i, s := range j.steps {
+		order[i] = int32(i)
+		places[i].before, _, _ = j.shown(s.before, s.turned[0])
+		places[i].after, _, _ = j.shown(s.after, s.turned[1])
 	}
-	for _, s := range way {
-		before, start := j.shown(s.before)
-		after, _ := j.shown(s.after)
-		t := record.Translation{Pos: before, Behind: after, Protocol: s.before.leg.protocol, Via: record.ViaCapture,
-			Before:    record.Tuple{Source: s.before.source.addrPort(), Destination: s.before.to.addrPort()},
-			After:     record.Tuple{Source: s.after.source.addrPort(), Destination: s.after.to.addrPort()},
-			Unreplied: !answered, Start: start, Timeout: -1, Tier: tiers[s.rank]}
-		if t.Protocol == record.TCP {
-			t.State = state(answered, reset)
-		}
-		out = append(out, t)
+	slices.SortFunc(order, func(x, y int32) int {
+		a, b := j.steps[x].way, j.steps[y].way
+		return cmp.Or(comparePos(places[a].before, places[b].before), comparePos(places[a].after, places[b].after), cmp.Compare(x, y))
+	})
+	out := make([]record.Translation, len(order))
+	for i, n := range order {
+		out[i] = j.translation(&j.steps[n])
 	}
 	return out
+}
+
+func (j *join) translation(s *step) record.Translation {
+	before, start, in := j.shown(s.before, s.turned[0])
+	after, _, out := j.shown(s.after, s.turned[1])
+	t := record.Translation{Pos: before, Behind: after, Protocol: j.legs[s.before].protocol, Via: record.ViaCapture,
+		Before: in, After: out, Unreplied: !s.answered, Start: start, Timeout: -1, Tier: tiers[s.rank]}
+	if t.Protocol == record.TCP {
+		t.State = state(s.answered, s.reset)
+	}
+	return t
+}
+
+func comparePos(a, b record.Pos) int {
+	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Packet, b.Packet))
 }
 
 func state(answered, reset bool) string {
@@ -299,15 +319,21 @@ func state(answered, reset bool) string {
 	return "ESTABLISHED"
 }
 
-// shown picks the packet that shows a leg: a SYN where one was seen.
-func (j *join) shown(f *facts) (record.Pos, time.Time) {
-	members := j.members[f.leg.lo:f.leg.hi]
-	n := slices.IndexFunc(members, func(m member) bool { return j.views.at(m.view).side(0, m.flipped).has(begun) })
+// shown picks the packet that shows a leg, a SYN where one was seen, and tells
+// its time and the leg's tuple.
+func (j *join) shown(i int32, turned bool) (record.Pos, time.Time, record.Tuple) {
+	l := &j.legs[i]
+	members := j.members[l.lo:l.hi]
+	n := slices.IndexFunc(members, func(m member) bool { return j.views.at(m.view).side(0, m.flipped != turned).has(begun) })
 	m := members[max(n, 0)]
 	v := j.views.at(m.view)
 	start := v.first
-	if t := v.side(0, m.flipped).synTime; t != 0 {
+	if t := v.side(0, m.flipped != turned).synTime; t != 0 {
 		start = t
 	}
-	return record.Pos{Section: int(v.section), Packet: int(v.packet)}, time.Unix(0, start).UTC()
+	t := record.Tuple{Source: v.source.addrPort(), Destination: v.destination.addrPort()}
+	if m.flipped != turned {
+		t.Source, t.Destination = t.Destination, t.Source
+	}
+	return record.Pos{Section: int(v.section), Packet: int(v.packet)}, time.Unix(0, start).UTC(), t
 }

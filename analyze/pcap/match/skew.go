@@ -15,6 +15,8 @@ type world struct {
 	names  []string // of clocks, sorted
 	rank   []uint16 // from the number of a clock to its place in names
 	clocks []clock  // as names
+	// reference is the clock with the most certain pairs.
+	reference int
 	// legs are connections under one tuple; members are their views.
 	legs    []leg
 	members []member
@@ -49,8 +51,11 @@ func (w *world) at(v *view, t int64) int64 { return t - w.clocks[w.clockOf(v)].o
 // agreed returns how far corrected times of two clocks may be wrong, and false
 // when they cannot be compared at all.
 func (w *world) agreed(a, b int) (int64, bool) {
+	if a == b {
+		return 0, true
+	}
 	x, y := &w.clocks[a], &w.clocks[b]
-	return x.spread + y.spread, a == b || x.root == y.root && x.certain && y.certain
+	return x.spread + y.spread, x.root == y.root && x.certain && y.certain
 }
 
 // entry is a view or leg under the key that it is to be compared by.
@@ -86,10 +91,11 @@ const (
 type quality int
 
 const (
-	oneWay    quality = iota // the delay between the places is in it
-	byData                   // both directions, of the first data
-	byNumbers                // both directions, both sequence numbers equal
-	byTuple                  // and the same tuple: surely one connection
+	byDatagram quality = iota // equal datagrams, which may be sent again and again
+	oneWay                    // the delay between the places is in it
+	byData                    // both directions, of the first data
+	byNumbers                 // both directions, both sequence numbers equal
+	byTuple                   // and the same tuple: surely one connection
 	qualities
 )
 
@@ -162,6 +168,9 @@ func (w *world) sample(out []sample, run []entry) []sample {
 			if w.clockOf(a) > w.clockOf(b) {
 				a, b = b, a
 			}
+			if a.protocol == record.UDP && (w.again(run, a) || w.again(run, b)) {
+				continue
+			}
 			if s, ok := measure(a, b); ok {
 				s.a, s.b = w.clockOf(a), w.clockOf(b)
 				out = append(out, s)
@@ -174,13 +183,22 @@ func (w *world) sample(out []sample, run []entry) []sample {
 	return slices.CompactFunc(out, func(x, y sample) bool { return x.a == y.a && x.b == y.b })
 }
 
+// again is true when a datagram was sent a second time, by the view's clock.
+func (w *world) again(run []entry, v *view) bool {
+	return slices.ContainsFunc(run, func(e entry) bool {
+		o := w.views.at(e.i)
+		return o.clock == v.clock && abs(o.half[0].dataTime-v.half[0].dataTime) > sameMoment
+	})
+}
+
 func measure(a, b *view) (sample, bool) {
 	ac, as, bc, bs := &a.half[0], &a.half[1], &b.half[0], &b.half[1]
 	there, thereOK := between(ac.synTime, bc.synTime, ac.sameSYN(bc))
 	back, backOK := between(as.synTime, bs.synTime, as.isn == bs.isn && as.isn > smallISN && as.sameSYN(bs))
+	same := a.source == b.source && a.destination == b.destination
 	if thereOK && backOK {
 		s := sample{quality: byNumbers, offset: mean(there, back)}
-		if a.source == b.source && a.destination == b.destination {
+		if same {
 			s.quality = byTuple
 		}
 		return s, true
@@ -189,6 +207,10 @@ func measure(a, b *view) (sample, bool) {
 	answer, answerOK := between(as.dataTime, bs.dataTime, as.sameBegin(bs))
 	sure := stampsMeet(ac, bc) || ac.ipid == bc.ipid && ac.ipid != 0
 	switch {
+	case dataOK && answerOK && a.protocol == record.UDP && !same:
+		return sample{quality: byDatagram, offset: mean(data, answer)}, true
+	case dataOK && sure && a.protocol == record.UDP:
+		return sample{quality: byDatagram, offset: data}, true
 	case dataOK && answerOK:
 		return sample{quality: byData, offset: mean(data, answer)}, true
 	case thereOK && sure:
@@ -247,7 +269,7 @@ func linkOf(p pairOfClocks, samples *[qualities][]int64) (link, bool) {
 	l := link{pairOfClocks: p, hasSameTuples: len(samples[byTuple]) > 0}
 	list := slices.Concat(samples[byNumbers], samples[byTuple])
 	l.quality = byNumbers
-	for len(list) == 0 && l.quality > oneWay {
+	for len(list) == 0 && l.quality > byDatagram {
 		l.quality--
 		list = slices.Clone(samples[l.quality])
 	}
@@ -256,7 +278,10 @@ func linkOf(p pairOfClocks, samples *[qualities][]int64) (link, bool) {
 	l.spread = list[len(list)-1-len(list)/10] - list[len(list)/10]
 	enough := l.pairs >= 3 || l.hasSameTuples
 	l.certain = l.quality >= byNumbers && l.spread <= maxSpread && enough
-	return l, l.certain || l.median <= maxDistrust && l.median >= -maxDistrust
+	if l.quality == byDatagram && (l.pairs < 3 || l.spread > maxSpread) {
+		return l, false
+	}
+	return l, l.certain || abs(l.median) <= maxDistrust
 }
 
 // settle makes one offset for each clock of the links between them: the best
@@ -290,6 +315,7 @@ func (w *world) settle(found map[pairOfClocks]*[qualities][]int64) {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(weight[y], weight[x]) })
+	w.reference = order[0]
 	done := make([]bool, len(w.clocks))
 	for _, root := range order {
 		if !done[root] {
@@ -320,11 +346,16 @@ func (w *world) grow(root int, done []bool, links []link) {
 	}
 }
 
+// skews tells each clock against the root of its tree, and the root of another
+// tree than the reference's against the reference: unknown.
 func (w *world) skews() []Skew {
 	out := make([]Skew, len(w.clocks))
 	for i, c := range w.clocks {
 		out[i] = Skew{Clock: w.names[i], Reference: w.names[c.root], Offset: time.Duration(c.offset),
 			Pairs: c.pairs, Spread: time.Duration(c.spread), Certain: c.certain}
+		if c.root == i && i != w.reference {
+			out[i].Reference, out[i].Certain = w.names[w.reference], false
+		}
 	}
 	return out
 }
