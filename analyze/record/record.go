@@ -222,6 +222,10 @@ type Translation struct {
 	Tier   Tier
 	Behind Pos
 	Relay  bool
+	// Requests is how many requests of a downstream connection were seen to go
+	// to this upstream connection, others may have gone unseen. 0: the
+	// connection as a whole did, or nobody counted. Only with Relay.
+	Requests int
 }
 
 // Tier is how surely two flows of captures are one connection.
