@@ -1,0 +1,140 @@
+package flow
+
+import (
+	"whichbackend/analyze/pcap"
+	"whichbackend/analyze/pcap/decode"
+	"whichbackend/analyze/record"
+)
+
+// maxFaults bounds the ICMP errors that are kept because their flow was not
+// there when they came.
+const maxFaults = 1 << 16
+
+// faults are the ICMP errors about flows.
+type faults struct {
+	list    []record.Fault // number from 1
+	waiting []waiting
+	// alone are flows that nothing but an ICMP error speaks of.
+	alone []entry
+}
+
+// waiting is an ICMP error whose flow was not seen in its own place.
+type waiting struct {
+	key   key
+	back  uint8
+	from  int
+	fault uint32
+	time  int64
+	best  uint32 // number of the flow, from 1
+	near  bool   // best is of the same interface
+}
+
+// icmp attaches an error to the flow that the packet inside it names, unless an
+// earlier one told already. The flow's packets went the other way.
+func (t *table) icmp(p *pcap.Packet, d *decode.Packet) {
+	number := uint32(p.Number)
+	at, back, ok := t.places.find(&t.seed, p, d)
+	if !ok {
+		t.full(number)
+		return
+	}
+	if d.FragmentOffset > 0 && !t.fragments.complete(at, p, d) {
+		t.skip(number, reason{own: lostFragment})
+		return
+	}
+	k, from := keyOf(d)
+	k.place = at
+	// The error goes to who sent the packet inside, as an answer would.
+	if p.LinkType == decode.LinkSLL && d.HasPassed && (d.Passed == fromUs) == (from == 1) {
+		k.bits |= keyLeg
+	}
+	s := t.slot(&k, t.seed.key(&k))
+	if s != nil {
+		if e := t.flows.at(s.ref - 1); e.fault == 0 {
+			e.fault = t.fault(p, d)
+		}
+		t.sum.InFlows++
+		return
+	}
+	if len(t.faults.waiting) >= maxFaults {
+		t.skip(number, reason{own: lostFault})
+		return
+	}
+	if from == 0 {
+		back = ^back // the error came from b
+	}
+	t.sum.InFlows++
+	t.faults.waiting = append(t.faults.waiting, waiting{key: k, back: back, from: from, fault: t.fault(p, d), time: p.Time})
+}
+
+func (t *table) fault(p *pcap.Packet, d *decode.Packet) uint32 {
+	t.faults.list = append(t.faults.list, record.Fault{
+		Packet: p.Number, Type: d.ICMPType, Code: d.ICMPCode,
+		From: d.ICMPSource.Netip(d.V6), Six: d.V6,
+	})
+	return uint32(len(t.faults.list))
+}
+
+// tuple is a key without its place.
+func (k key) tuple() key {
+	k.place, k.bits = 0, k.bits&keyV6
+	return k
+}
+
+// settle attaches the errors that wait: to the flow with their tuple that began
+// last before them, on the same interface if there is one, else on any. Where
+// there is none, a flow without packets carries the error.
+func (t *table) settle() {
+	if len(t.faults.waiting) == 0 {
+		return
+	}
+	by := map[key][]int{}
+	for i := range t.faults.waiting {
+		k := t.faults.waiting[i].key.tuple()
+		by[k] = append(by[k], i)
+	}
+	for n := range t.flows.n {
+		e := t.flows.at(n)
+		k := key{a: e.a, b: e.b, ports: e.ports, protocol: e.protocol, bits: e.bits & keyV6}
+		for _, i := range by[k] {
+			t.offer(&t.faults.waiting[i], e, n)
+		}
+	}
+	alone := map[key]int{}
+	for i := range t.faults.waiting {
+		w := &t.faults.waiting[i]
+		if w.best > 0 {
+			if e := t.flows.at(w.best - 1); e.fault == 0 || t.faults.list[w.fault-1].Packet < t.faults.list[e.fault-1].Packet {
+				e.fault = w.fault
+			}
+			continue
+		}
+		if _, ok := alone[w.key]; !ok {
+			alone[w.key] = len(t.faults.alone)
+			t.faults.alone = append(t.faults.alone, t.lone(w))
+		}
+	}
+}
+
+// offer proposes a flow for an error.
+func (t *table) offer(w *waiting, e *entry, n uint32) {
+	if e.first > w.time {
+		return
+	}
+	near := t.places.list[e.place].device.number == t.places.list[w.key.place].device.number
+	if w.best == 0 || near && !w.near || near == w.near && e.first > t.flows.at(w.best-1).first {
+		w.best, w.near = n+1, near
+	}
+}
+
+// lone makes the flow of an error about a packet that was not captured.
+func (t *table) lone(w *waiting) (e entry) {
+	e.a, e.b, e.ports, e.place = w.key.a, w.key.b, w.key.ports, w.key.place
+	e.protocol, e.bits, e.back = w.key.protocol, w.key.bits, w.back
+	e.first, e.last = w.time, w.time
+	e.number = uint32(t.faults.list[w.fault-1].Packet)
+	e.fault = w.fault
+	e.cold[0].scale, e.cold[1].scale = -1, -1
+	e.setClient(guessClient(e.ports, w.from), false)
+	return e
+}

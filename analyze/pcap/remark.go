@@ -1,0 +1,70 @@
+package pcap
+
+import "fmt"
+
+// Remark is something that is wrong with a capture, or that was skipped in it.
+type Remark struct {
+	// Packet is the last packet before it, 0 when it stands before the first.
+	Packet int
+	// Offset is the byte of the file where the record begins that it is about;
+	// of a compressed file it counts what comes out.
+	Offset int64
+	Text   string
+	// More counts what else in the file is wrong in the same way.
+	More uint64
+}
+
+// problem is a kind of remark: of each kind the first one is kept in words.
+type problem uint8
+
+const (
+	cutOff problem = iota
+	notUnpacked
+	badVersion
+	newVersion
+	badLink
+	noOrder
+	badRecord
+	badBlock
+	bigBlock
+	badPacket
+	noInterface
+	tooManyInterfaces
+	badInterface
+	badClock
+	badOption
+	badNames
+	badStatistics
+	longerThanSent
+	timeOutOfRange
+	carried
+	noTime
+	secrets
+	journal
+	custom
+	unknownBlock
+	tooManyNames
+	tooManyComments
+	problems
+)
+
+// note keeps a remark about the record at the offset, or counts it when there
+// is one of its kind.
+func (r *Reader) note(p problem, offset int64, format string, args ...any) {
+	if at := r.noted[p]; at > 0 {
+		r.remarks[at-1].More++
+		return
+	}
+	r.remarks = append(r.remarks, Remark{Packet: r.number, Offset: offset, Text: fmt.Sprintf(format, args...)})
+	r.noted[p] = len(r.remarks)
+}
+
+// again counts a remark when there is one of its kind. It spares packets the
+// making of words that nobody reads.
+func (r *Reader) again(p problem) bool {
+	at := r.noted[p]
+	if at > 0 {
+		r.remarks[at-1].More++
+	}
+	return at > 0
+}
