@@ -196,10 +196,15 @@ func (l *level) weigh(in, out *item, begins bool) record.Tier {
 		l.alone(l.outsBySize, l.outs, out, mix(out.up, out.down)) {
 		return tier
 	}
-	if l.w.complete && !l.doubtful(in, out) && l.sameCourse(in, out) {
-		return tier
+	t := l.terms(in, out)
+	if !l.w.complete && !l.whole(t) || l.doubtful(in, out) || !l.sameCourse(in, out) {
+		return ""
 	}
-	return ""
+	// A few flows may be whole by chance.
+	if !l.w.complete && l.byListener[t.route.listener] < leastWhole {
+		return record.TierTiming
+	}
+	return tier
 }
 
 // compareSizes says whether all sizes are known and equal.

@@ -57,6 +57,12 @@ func (g *group) find() []record.Translation {
 	for _, p := range requests.match() {
 		shares[p.in.c] = append(shares[p.in.c], p)
 	}
+	open := map[*conn]*item{} // the first request of each without an answer
+	for i := range requests.ins {
+		if it := &requests.ins[i]; !it.done && open[it.c] == nil {
+			open[it.c] = it
+		}
+	}
 	for i := range conns.ins {
 		in := &conns.ins[i]
 		switch {
@@ -64,7 +70,11 @@ func (g *group) find() []record.Translation {
 		case shares[in.c] != nil:
 			all = append(all, g.share(in.c, shares[in.c])...)
 		default:
-			g.abstained[conns.why(in)]++
+			reason := conns.why(in)
+			if q := open[in.c]; q != nil && reason == reasonNone {
+				reason = requests.why(q)
+			}
+			g.abstained[reason]++
 		}
 	}
 	return all

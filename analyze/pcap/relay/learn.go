@@ -10,8 +10,8 @@ const (
 	// how many different sizes they must have beyond the first of each
 	// direction: flows that are all alike agree on anything.
 	leastPairs, leastVariety = 5, 4
-	// leastLines is how many different first lines or request ids, equal on
-	// both sides, show an offset as well.
+	// leastLines is how many different first lines, equal on both sides, show
+	// an offset as well.
 	leastLines = 3
 	// maxOffsets bounds the offsets of a route.
 	maxOffsets = 3
@@ -52,21 +52,23 @@ func (v *variety) add(x uint64) {
 
 // learn finds what the proxy adds to the bytes: the difference that most pairs
 // which might belong together agree on. Wrong pairs agree on nothing, unless
-// all flows have one size, and then nothing is learned.
+// all flows have one size, and then nothing is learned but from pairs with the
+// same first bytes.
 func (l *level) learn() {
-	counts := map[guess]int{}
-	l.sample(func(g guess, in, out *item) { counts[g]++ })
-	byTerms := map[*terms][]guess{}
-	for g, n := range counts {
-		if n >= leastLines {
-			byTerms[g.terms] = append(byTerms[g.terms], g)
+	counts, lines := map[guess]int{}, map[guess]int{}
+	l.sample(func(g guess, in, out *item) {
+		counts[g]++
+		if equal, known := sameBegin(in, out); known && equal {
+			lines[g]++
 		}
-	}
+	})
+	byTerms, linesByTerms := byCount(counts), byCount(lines)
 	watched := map[guess]*support{}
-	for _, gs := range byTerms {
-		sort.Slice(gs, func(i, j int) bool { return guessBefore(counts, gs[i], gs[j]) })
-		for _, g := range gs[:min(len(gs), maxOffsets+1)] {
-			watched[g] = &support{guess: g}
+	for _, m := range []map[*terms][]guess{byTerms, linesByTerms} {
+		for _, gs := range m {
+			for _, g := range gs[:min(len(gs), maxOffsets+1)] {
+				watched[g] = &support{guess: g}
+			}
 		}
 	}
 	l.sample(func(g guess, in, out *item) {
@@ -74,9 +76,28 @@ func (l *level) learn() {
 			s.add(in, out)
 		}
 	})
-	for t, gs := range byTerms {
-		t.choose(gs, watched)
+	for t, gs := range linesByTerms {
+		t.chooseByLines(gs, lines, watched)
 	}
+	for t, gs := range byTerms {
+		if len(t.offsets) == 1 {
+			t.choose(gs, watched)
+		}
+	}
+}
+
+// byCount sorts the guesses of each route, the most frequent first.
+func byCount(counts map[guess]int) map[*terms][]guess {
+	byTerms := map[*terms][]guess{}
+	for g, n := range counts {
+		if n >= leastLines {
+			byTerms[g.terms] = append(byTerms[g.terms], g)
+		}
+	}
+	for _, gs := range byTerms {
+		sort.Slice(gs, func(i, j int) bool { return guessBefore(counts, gs[i], gs[j]) })
+	}
+	return byTerms
 }
 
 func guessBefore(counts map[guess]int, a, b guess) bool {
@@ -119,6 +140,18 @@ func (s *support) add(in, out *item) {
 	}
 }
 
+// chooseByLines takes the guess on which pairs with equal first bytes agree,
+// when those bytes are many and nearly always give this guess.
+func (t *terms) chooseByLines(gs []guess, lines map[guess]int, watched map[guess]*support) {
+	all := 0
+	for _, g := range gs {
+		all += lines[g]
+	}
+	if s := watched[gs[0]]; s.by.n >= leastLines && lines[gs[0]]*5 >= all*4 {
+		t.offsets = append(t.offsets, gs[0].offset)
+	}
+}
+
 // choose takes the guesses that stand out, which are sorted by their number.
 func (t *terms) choose(gs []guess, watched map[guess]*support) {
 	for i, g := range gs[:min(len(gs), maxOffsets)] {
@@ -130,8 +163,7 @@ func (t *terms) choose(gs []guess, watched map[guess]*support) {
 		if s.pairs < 2*next || s.pairs*5 < watched[gs[0]].pairs {
 			return
 		}
-		varied := s.pairs >= leastPairs && s.ups.n+s.downs.n-2 >= leastVariety
-		if !varied && s.by.n < leastLines {
+		if s.pairs < leastPairs || s.ups.n+s.downs.n-2 < leastVariety {
 			return
 		}
 		t.offsets = append(t.offsets, g.offset)

@@ -80,14 +80,23 @@ type level struct {
 	alive     tree   // of ins
 	routes    map[route]*terms
 	byPort    map[uint16][]*terms // the routes to an upstream port
+	// How many items each listener has, and each upstream port.
+	byListener map[listener]int
+	byUpstream map[uint16]int
 
 	insBySize, outsBySize, insByBegin, outsByBegin, insByID, outsByID index
 }
 
 // route is where a proxy listens, and the port that it dials.
 type route struct {
-	listener       uint32
-	port, upstream uint16
+	listener
+	upstream uint16
+}
+
+// listener is an address and port that a proxy accepts connections at.
+type listener struct {
+	address uint32
+	port    uint16
 }
 
 // terms is what is learned of a route.
@@ -96,6 +105,8 @@ type terms struct {
 	offsets  []offset // the first is none
 	keepLine bool     // the first bytes stay what they are
 	proven   int      // so many surer answers
+	// whole: every item of the route was seen whole and has a counterpart.
+	whole, weighed bool
 }
 
 // offset is what a proxy adds to the bytes of each direction.
@@ -103,9 +114,16 @@ type offset struct{ up, down int64 }
 
 func newLevel(w *world, requests bool, ins, outs []item) *level {
 	l := &level{w: w, requests: requests, slack: int64(connSlack), ins: ins, outs: outs,
-		routes: map[route]*terms{}, byPort: map[uint16][]*terms{}}
+		routes: map[route]*terms{}, byPort: map[uint16][]*terms{},
+		byListener: map[listener]int{}, byUpstream: map[uint16]int{}}
 	if requests {
 		l.slack = int64(requestSlack)
+	}
+	for i := range ins {
+		l.byListener[listenerOf(&ins[i])]++
+	}
+	for i := range outs {
+		l.byUpstream[outs[i].c.destinationPort]++
 	}
 	l.order(l.ins)
 	l.order(l.outs)
@@ -151,9 +169,11 @@ func indexes(items []item) (size, begin, id index) {
 	return size, begin, id
 }
 
+func listenerOf(in *item) listener { return listener{in.c.destination, in.c.destinationPort} }
+
 // terms returns what is known of the way from in to out.
 func (l *level) terms(in, out *item) *terms {
-	r := route{in.c.destination, in.c.destinationPort, out.c.destinationPort}
+	r := route{listenerOf(in), out.c.destinationPort}
 	t := l.routes[r]
 	if t == nil {
 		t = &terms{route: r, offsets: []offset{{}}}

@@ -13,7 +13,54 @@ const (
 	// leastProven is how many surer answers must show that the route is a
 	// proxy's: an application too opens connections while it serves others.
 	leastProven = 3
+	// leastWhole is how many items of a route, all with counterparts, show that
+	// nothing of it was missed.
+	leastWhole = 20
 )
+
+// whole says whether nothing of the route seems to have been missed: as many
+// items on either side, each seen to its end and with one that may belong to it.
+func (l *level) whole(t *terms) bool {
+	if !t.weighed {
+		t.weighed = true
+		t.whole = !l.w.dropped && !l.dark() && l.byListener[t.route.listener] == l.byUpstream[t.route.upstream] && l.matched(t.route)
+	}
+	return t.whole
+}
+
+// matched says whether each item of the route was seen to its end and has a
+// counterpart.
+func (l *level) matched(r route) bool {
+	for i := range l.ins {
+		if in := &l.ins[i]; listenerOf(in) == r.listener && (!in.exact() || !l.hasOut(in, r)) {
+			return false
+		}
+	}
+	for i := range l.outs {
+		if out := &l.outs[i]; out.c.destinationPort == r.upstream && (!out.exact() || !l.hasIn(out, r)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *level) hasOut(in *item, r route) bool {
+	found := false
+	l.eachOut(in, func(out *item) bool {
+		found = out.c.destinationPort == r.upstream && l.compare(in, out) != apart
+		return !found
+	})
+	return found
+}
+
+func (l *level) hasIn(out *item, r route) bool {
+	found := false
+	l.eachIn(out, func(in *item) bool {
+		found = listenerOf(in) == r.listener && l.compare(in, out) != apart
+		return !found
+	})
+	return found
+}
 
 // matchTimes answers where nothing but one downstream and one upstream item
 // were there at all. It does so only where nearly all have a counterpart and
