@@ -19,30 +19,40 @@ type verdict struct {
 	manyBegun, manyOfSizes bool
 }
 
+// leastOnce is how many keys must occur once to know that they are many.
+const leastOnce = 8
+
 // rounds bounds how often the surely answered are put aside to look again.
 const rounds = 4
 
-// match answers what can be told of the items that are not done.
+// match answers what can be told of the items that are not done: the sure
+// ones first, so that fewer are left for the others.
 func (l *level) match() []pair {
 	l.learn()
+	l.variedSizes = l.varied(l.insBySize, l.ins) && l.varied(l.outsBySize, l.outs)
+	l.variedBegins = l.varied(l.insByBegin, l.ins) && l.varied(l.outsByBegin, l.outs)
 	var all []pair
 	if l.requests {
 		all = l.matchIDs()
 	}
-	for n := 0; n < rounds; n++ {
-		found := l.matchOnce()
-		l.settle(found)
-		all = append(all, found...)
-		if len(found) == 0 {
-			break
+	for _, weigh := range []func(in, out *item, begins bool) record.Tier{l.weigh, l.weighWhole} {
+		for n := 0; n < rounds; n++ {
+			found := l.likely(l.matchOnce(weigh), all)
+			l.settle(found)
+			all = append(all, found...)
+			if len(found) == 0 {
+				break
+			}
 		}
 	}
-	return append(all, l.matchTimes()...)
+	found := l.likely(l.matchTimes(), all)
+	l.settle(found)
+	return append(all, found...)
 }
 
 // matchOnce answers where exactly one downstream and one upstream item suit
-// each other.
-func (l *level) matchOnce() []pair {
+// each other, as surely as weigh says.
+func (l *level) matchOnce(weigh func(in, out *item, begins bool) record.Tier) []pair {
 	var all []pair
 	for i := range l.outs {
 		out := &l.outs[i]
@@ -58,7 +68,7 @@ func (l *level) matchOnce() []pair {
 		if back.only() != out {
 			continue
 		}
-		if tier := l.weigh(in, out, v.begun != nil); tier != "" {
+		if tier := weigh(in, out, v.begun != nil); tier != "" {
 			all = append(all, pair{in, out, tier})
 		}
 	}
@@ -187,24 +197,29 @@ func (l *level) weigh(in, out *item, begins bool) record.Tier {
 	tier := record.TierSizes
 	if begins {
 		tier = record.TierPayload
-		if l.alone(l.insByBegin, l.ins, in, mix(in.upBegin, uint64(in.upKept))) &&
+		if l.variedBegins && l.alone(l.insByBegin, l.ins, in, mix(in.upBegin, uint64(in.upKept))) &&
 			l.alone(l.outsByBegin, l.outs, out, mix(out.upBegin, uint64(out.upKept))) {
 			return tier
 		}
 	}
-	if l.compareSizes(in, out) && l.alone(l.insBySize, l.ins, in, mix(in.up, in.down)) &&
+	if l.variedSizes && l.compareSizes(in, out) && l.alone(l.insBySize, l.ins, in, mix(in.up, in.down)) &&
 		l.alone(l.outsBySize, l.outs, out, mix(out.up, out.down)) {
 		return tier
 	}
-	t := l.terms(in, out)
-	if !l.w.complete && !l.whole(t) || l.doubtful(in, out) || !l.sameCourse(in, out) {
-		return ""
+	if l.w.complete && !l.doubtful(in, out) && l.sameCourse(in, out) {
+		return tier
 	}
-	// A few flows may be whole by chance.
-	if !l.w.complete && l.byListener[t.route.listener] < leastWhole {
+	return ""
+}
+
+// weighWhole is for captures that do not tell their losses. Sizes or begins
+// that others share prove nothing where flows may be missing; where none seems
+// to be, they are as good as times.
+func (l *level) weighWhole(in, out *item, _ bool) record.Tier {
+	if l.whole(l.terms(in, out)) && !l.doubtful(in, out) && l.sameCourse(in, out) {
 		return record.TierTiming
 	}
-	return tier
+	return ""
 }
 
 // compareSizes says whether all sizes are known and equal.
@@ -222,18 +237,41 @@ func (l *level) compareSizes(in, out *item) bool {
 
 // alone says whether no other item near in time has the key.
 func (l *level) alone(x index, items []item, it *item, key uint64) bool {
+	return others(x, items, it, key, 1) == 0
+}
+
+// others counts the items near in time that have the key too, up to limit.
+func others(x index, items []item, it *item, key uint64, limit int) int {
 	run := x.run(key)
 	from := sort.Search(len(run), func(i int) bool { return items[run[i].item].first >= it.first-int64(near) })
+	n := 0
 	for _, e := range run[from:] {
 		other := &items[e.item]
-		if other.first > it.until+int64(near) {
+		if n == limit || other.first > it.until+int64(near) {
 			break
 		}
 		if other != it {
-			return false
+			n++
 		}
 	}
-	return true
+	return n
+}
+
+// varied says whether the keys are so many that one which stands alone is
+// unlikely to be that of an item which was not captured: those that occur once
+// tell, with those that occur twice, how likely (I. J. Good and A. Turing).
+func (l *level) varied(x index, items []item) bool {
+	once, twice := 0, 0
+	step := max(1, len(x)/samples)
+	for i := 0; i < len(x); i += step {
+		switch others(x, items, &items[x[i].item], x[i].key, 2) {
+		case 0:
+			once++
+		case 1:
+			twice++
+		}
+	}
+	return once >= leastOnce && once >= 2*twice
 }
 
 // doubtful says whether an item that was seen in part might belong to one of

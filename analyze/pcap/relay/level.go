@@ -84,6 +84,8 @@ type level struct {
 	byListener map[listener]int
 	byUpstream map[uint16]int
 
+	variedSizes, variedBegins bool // so many that few items share one
+
 	insBySize, outsBySize, insByBegin, outsByBegin, insByID, outsByID index
 }
 

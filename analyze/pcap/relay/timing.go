@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"whichbackend/analyze/record"
@@ -13,9 +14,12 @@ const (
 	// leastProven is how many surer answers must show that the route is a
 	// proxy's: an application too opens connections while it serves others.
 	leastProven = 3
-	// leastWhole is how many items of a route, all with counterparts, show that
-	// nothing of it was missed.
-	leastWhole = 20
+	// leastGaps is how many answers tell what gaps are usual on a route, and
+	// usual is how many times their median a gap may be, slight aside. Of fewer
+	// answers a gap may be fewGap.
+	leastGaps, usual = 5, 5
+	slight           = int64(100 * time.Microsecond)
+	fewGap           = int64(3 * time.Millisecond)
 )
 
 // whole says whether nothing of the route seems to have been missed: as many
@@ -80,14 +84,48 @@ func (l *level) matchTimes() []pair {
 		if in == nil || in.done || l.loneOut(in) != out {
 			continue
 		}
-		if l.terms(in, out).proven >= leastProven && l.closeBy(in, out) && l.compare(in, out) != apart {
+		if l.terms(in, out).proven >= leastProven && l.compare(in, out) != apart {
 			all = append(all, pair{in, out, record.TierTiming})
 		}
 	}
-	for _, p := range all {
-		p.in.done, p.out.done = true, true
-	}
 	return all
+}
+
+// likely leaves out the answers by time whose gaps are not what is usual on
+// their route: two strangers left alone together are rarely as close.
+func (l *level) likely(found, sure []pair) []pair {
+	starts, ends := map[*terms][]int64{}, map[*terms][]int64{}
+	for _, pairs := range [][]pair{found, sure} {
+		for _, p := range pairs {
+			t := l.terms(p.in, p.out)
+			start, end := p.gaps()
+			starts[t], ends[t] = append(starts[t], start), append(ends[t], end)
+		}
+	}
+	for t := range starts {
+		slices.Sort(starts[t])
+		slices.Sort(ends[t])
+	}
+	kept := found[:0]
+	for _, p := range found {
+		t := l.terms(p.in, p.out)
+		start, end := p.gaps()
+		near := start <= fewGap && end <= fewGap
+		if n := len(starts[t]); n >= leastGaps {
+			near = start <= min(startGap, usual*starts[t][n/2]+slight) && end <= min(endGap, usual*ends[t][n/2]+slight)
+		}
+		if near || p.tier != record.TierTiming {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// gaps are how long after the downstream item the upstream one begins, and how
+// far apart they end.
+func (p *pair) gaps() (start, end int64) {
+	end = p.in.last - p.out.last
+	return p.out.first - p.in.first, max(end, -end)
 }
 
 func (l *level) anyProven() bool {
@@ -178,9 +216,4 @@ func (l *level) loneOut(in *item) *item {
 		return nil
 	}
 	return found
-}
-
-func (l *level) closeBy(in, out *item) bool {
-	gap := in.last - out.last
-	return out.first-in.first <= startGap && max(gap, -gap) <= endGap
 }

@@ -98,8 +98,8 @@ func (m *maker) run() {
 			all = all[1:]
 		}
 	}
-	for _, pool := range m.pools {
-		for _, u := range pool {
+	for k := range 5 {
+		for _, u := range m.pools[k] {
 			m.finish(&u.flow, u.free.Add(time.Second))
 		}
 	}
