@@ -38,7 +38,7 @@ func (r *recorded) Flow(f *record.Flow) {
 func readRecorded(t *testing.T, name string) *recorded {
 	t.Helper()
 	folder := filepath.Join("..", "..", "..", "fixtures", "pcap-proxy")
-	file, err := os.Open(filepath.Join(folder, name+".pcapng.gz"))
+	file, err := os.Open(filepath.Join(folder, name+".pcapng.zst"))
 	if err != nil {
 		t.Fatal(err)
 	}
