@@ -8,12 +8,14 @@ import (
 	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/pcap/flow"
 	"whichbackend/analyze/pcap/match"
+	"whichbackend/analyze/pcap/relay"
 	"whichbackend/analyze/record"
 )
 
 // captures is what is put together of all captures of a case.
 type captures struct {
 	matcher *match.Matcher // nil without a capture
+	relays  *relay.Relays
 	list    []int          // artifacts
 	found   Found
 }
@@ -75,6 +77,10 @@ func (f *filler) connect() {
 	for i := range r.Translations {
 		f.s.Translation(&r.Translations[i])
 	}
+	relayed := c.relays.Find()
+	for i := range relayed {
+		f.s.Translation(&relayed[i])
+	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
 			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
@@ -100,7 +106,7 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		return nil
 	}
 	if f.captures.matcher == nil {
-		f.captures.matcher = match.New()
+		f.captures.matcher, f.captures.relays = match.New(), relay.New()
 	}
 	if len(f.captures.list) < maxCaptures {
 		f.captures.list = append(f.captures.list, a.ID)
@@ -131,6 +137,9 @@ type captured struct {
 func (c *captured) Interface(i *record.Interface) {
 	i.Section = c.sec.ID
 	c.s.Interface(i)
+	if c.matched {
+		c.captures.relays.AddInterface(i, relay.Place{Capture: c.sec.Artifact})
+	}
 }
 
 func (c *captured) Flow(f *record.Flow) {
@@ -138,6 +147,7 @@ func (c *captured) Flow(f *record.Flow) {
 	c.s.Flow(f)
 	if c.matched {
 		c.captures.matcher.Add(f, match.Place{Capture: c.sec.Artifact, Clock: clockKey(c.sec.Artifact)})
+		c.captures.relays.Add(f, relay.Place{Capture: c.sec.Artifact})
 	}
 }
 
