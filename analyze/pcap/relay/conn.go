@@ -20,8 +20,20 @@ type conn struct {
 	announced                   int    // index in world.announced, -1 for none
 	requests, requestsEnd       int    // range in world.requests
 	exchanged                   int
+	capture                     int
+	legs                        legs
 	hello                       bool // its first bytes are those of TLS
 }
+
+// legs are the ways that a connection was seen to pass through a capture of all
+// interfaces, where it tells; legsUnclear for several captures or addresses.
+type legs uint8
+
+const (
+	legIn legs = 1 << iota
+	legOut
+	legsUnclear
+)
 
 // side is one direction of a connection or of a request.
 type side struct {
@@ -97,8 +109,9 @@ type world struct {
 	// downDone and upDone tell of each wire whether it is answered as a whole:
 	// as a downstream connection, and as an upstream one.
 	downDone, upDone []bool
-	complete         bool // the captures tell that they lost nothing
-	dropped          bool // the captures tell that they lost packets
+	legs             []legs // of each wire
+	complete         bool   // the captures tell that they lost nothing
+	dropped          bool   // the captures tell that they lost packets
 }
 
 // find answers what the flows of the clock show.
@@ -145,6 +158,13 @@ func (w *world) fold() {
 				best = order[j]
 			}
 		}
+		for _, c := range order[i+1 : j] {
+			order[i].legs |= c.legs
+			if c.capture != order[i].capture {
+				order[i].legs |= legsUnclear
+			}
+		}
+		best.legs = order[i].legs
 		views = append(views, best)
 		i = j
 	}
@@ -177,6 +197,9 @@ func (w *world) wires(views []*conn) {
 			groups = append(groups, nil)
 		}
 		groups[c.wire] = append(groups[c.wire], c)
+		if len(groups[c.wire]) > 1 {
+			c.legs |= legsUnclear
+		}
 		if c.up.syn && c.down.syn {
 			both[numbers{c.up.isn, c.down.isn}] = c.wire
 		}
@@ -185,7 +208,9 @@ func (w *world) wires(views []*conn) {
 		}
 	}
 	w.ins, w.outs = make([]*conn, 0, len(groups)), make([]*conn, 0, len(groups))
+	w.legs = make([]legs, 0, len(groups))
 	for _, g := range groups {
+		w.legs = append(w.legs, g[len(g)-1].legs)
 		w.ins = append(w.ins, g[len(g)-1])
 		w.outs = append(w.outs, g[0])
 	}

@@ -152,17 +152,11 @@ func (t *terms) chooseByLines(gs []guess, lines map[guess]int, watched map[guess
 	}
 }
 
-// choose takes the guesses that stand out, which are sorted by their number.
+// choose takes the guesses that stand out from the next, which are sorted by
+// their number.
 func (t *terms) choose(gs []guess, watched map[guess]*support) {
-	for i, g := range gs[:min(len(gs), maxOffsets)] {
+	for _, g := range gs[:standing(gs, watched)] {
 		s := watched[g]
-		next := 0
-		if i+1 < len(gs) {
-			next = watched[gs[i+1]].pairs
-		}
-		if s.pairs < 2*next || s.pairs*5 < watched[gs[0]].pairs {
-			return
-		}
 		if s.pairs < leastPairs || s.ups.n+s.downs.n-2 < leastVariety {
 			return
 		}
@@ -170,4 +164,20 @@ func (t *terms) choose(gs []guess, watched map[guess]*support) {
 		// The first bytes stay as they are when they are nearly always equal.
 		t.keepLine = t.keepLine || s.by.n >= leastLines && s.same*10 >= s.pairs*9
 	}
+}
+
+// standing is how many of the guesses stand out from those behind them: behind
+// the last of them the numbers fall by half or more.
+func standing(gs []guess, watched map[guess]*support) int {
+	best, fall := 0, 2.0
+	for n := 1; n <= min(len(gs), maxOffsets); n++ {
+		next := 1
+		if n < len(gs) {
+			next = watched[gs[n]].pairs
+		}
+		if f := float64(watched[gs[n-1]].pairs) / float64(max(next, 1)); f >= fall {
+			best, fall = n, f
+		}
+	}
+	return best
 }

@@ -1,6 +1,9 @@
 package relay
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // machines tells which addresses are one machine: a set of disjoint sets.
 type machines []uint32
@@ -39,6 +42,7 @@ func (w *world) findMachines() machines {
 	for _, s := range w.same {
 		m.join(s[0], s[1])
 	}
+	w.joinLocal(m)
 	for _, c := range w.ins {
 		if w.addresses[c.source].IsLoopback() || w.addresses[c.destination].IsLoopback() {
 			m.join(c.source, c.destination)
@@ -47,7 +51,30 @@ func (w *world) findMachines() machines {
 	e := election{w: w, machines: m}
 	e.gather()
 	e.elect()
+	w.joinBySizes(m)
 	return m
+}
+
+// joinLocal joins the addresses that are the capturing machine's own: a capture
+// of all its interfaces sees what it forwards come in and go out, what it takes
+// itself only come in, and what it sends only go out.
+func (w *world) joinLocal(m machines) {
+	local := map[int]uint32{} // an address of each capture's machine
+	for _, c := range w.ins {
+		own := c.destination
+		switch w.legs[c.wire] {
+		case legIn:
+		case legOut:
+			own = c.source
+		default:
+			continue
+		}
+		if first, ok := local[c.capture]; ok {
+			m.join(first, own)
+		} else {
+			local[c.capture] = own
+		}
+	}
 }
 
 // kind is what two flows share.
@@ -220,9 +247,14 @@ func (k kind) enough(t *tally) bool {
 	case byBegin, byLine:
 		return t.yes >= votesByBegin
 	}
-	most := 0
+	var counts []int
 	for _, n := range t.deltas {
-		most = max(most, n)
+		counts = append(counts, n)
+	}
+	slices.Sort(counts)
+	most := 0
+	for _, n := range counts[max(0, len(counts)-maxOffsets):] {
+		most += n
 	}
 	return t.yes >= votesBySize && most*5 >= t.yes*4
 }

@@ -60,8 +60,14 @@ func (r *Relays) Add(f *record.Flow, place Place) {
 		sourcePort:  f.Tuple.Source.Port(), destinationPort: f.Tuple.Destination.Port(),
 		first: f.First.UnixNano(), last: f.Last.UnixNano(),
 		up: half(&f.Client), down: half(&f.Server),
-		announced: -1, exchanged: f.Exchanged,
+		announced: -1, exchanged: f.Exchanged, capture: place.Capture,
 		hello: f.Name != "" && !f.HTTP,
+	}
+	switch f.Leg {
+	case "in":
+		c.legs = legIn
+	case "out":
+		c.legs = legOut
 	}
 	if len(f.Client.Stamps) > 0 {
 		c.stamp = f.Client.Stamps[0]
