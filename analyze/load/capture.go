@@ -16,7 +16,7 @@ import (
 type captures struct {
 	matcher *match.Matcher // nil without a capture
 	relays  *relay.Relays
-	list    []int          // artifacts
+	list    []int // artifacts
 	found   Found
 }
 
@@ -121,7 +121,9 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		}
 	}
 	for _, m := range r.Remarks() {
-		f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID, Packet: m.Packet}, Why: m.Text})
+		if !m.Harmless {
+			f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID, Packet: m.Packet}, Why: m.String()})
+		}
 	}
 	a.Truncated = r.Truncated()
 	return err

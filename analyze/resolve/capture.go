@@ -119,15 +119,19 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 	if err != nil {
 		return nil, nil, err
 	}
-	member := map[record.Pos]bool{}
+	member := map[int]bool{}
 	for _, v := range group {
-		member[record.Pos{Section: v.Section, Packet: v.Packet}] = true
+		member[v.Conversation] = true
 	}
 	several := false
 	for i := range list {
 		t := &list[i]
+		if t.Before != cur || t.Protocol != group[0].Protocol || !r.current[t.Section] || !r.current[t.Behind.Section] {
+			continue
+		}
+		f := r.flowHolding(t.Pos, t.Before)
 		switch {
-		case t.Before != cur || t.Protocol != group[0].Protocol || !member[t.Pos] || !r.current[t.Behind.Section]:
+		case f == nil || !member[f.Conversation]:
 		case t.Relay:
 			relays = append(relays, *t)
 		case nat != nil && nat.After != t.After:

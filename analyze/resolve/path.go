@@ -90,7 +90,10 @@ func (r *resolver) follow(c *conn) error {
 			s, ok = r.logStep(c, cur, logs)
 		}
 		if !ok {
-			if s, ok, err = r.captureStep(c, cur, at); err != nil {
+			if s, ok, err = r.captureStep(c, cur, at); err == nil && !ok {
+				s, ok, err = r.relayStep(c, cur, at)
+			}
+			if err != nil {
 				return err
 			}
 		}
