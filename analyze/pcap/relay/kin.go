@@ -24,17 +24,38 @@ func (w *world) joinBySizes(m machines) {
 		outs[c.source] = append(outs[c.source], c)
 	}
 	takers, openers := w.busiest(ins), w.busiest(outs)
-	var won []link
-	for _, in := range takers {
+	related := map[link]bool{}
+	for _, requests := range []bool{false, true} {
+		items := w.connItems
+		if requests {
+			items = w.requestItems
+		}
+		downs := make([]down, len(takers))
+		for i, a := range takers {
+			downs[i].items = items(ins[a], w.downDone)
+			downs[i].alive = aliveOf(downs[i].items)
+		}
 		for _, out := range openers {
-			if m.of(in) != m.of(out) && w.kin(ins[in], outs[out]) {
-				won = append(won, link{in: in, out: out})
+			up := items(outs[out], w.upDone)
+			for i, in := range takers {
+				l := link{in: in, out: out}
+				if m.of(in) != m.of(out) && !related[l] {
+					related[l] = newLevel(w, requests, downs[i].items, up, downs[i].alive).related()
+				}
 			}
 		}
 	}
-	for _, l := range won {
-		m.join(l.in, l.out)
+	for l, yes := range related {
+		if yes {
+			m.join(l.in, l.out)
+		}
 	}
+}
+
+// down is what one address takes, made once for all that it is compared with.
+type down struct {
+	items []item // sorted by time
+	alive tree
 }
 
 // busiest returns the addresses with the most connections.
@@ -58,18 +79,7 @@ func (w *world) busiest(by map[uint32][]*conn) []uint32 {
 	return all[:min(len(all), kinAddresses)]
 }
 
-// kin says whether outs carry on ins, by connections or by requests.
-func (w *world) kin(ins, outs []*conn) bool {
-	conns := newLevel(w, false, connItems(ins, w.downDone), connItems(outs, w.upDone))
-	if conns.related() {
-		return true
-	}
-	g := group{w: w}
-	requests := newLevel(w, true, g.requestItems(ins, w.downDone), g.requestItems(outs, w.upDone))
-	return requests.related()
-}
-
-// related says whether an offset can be learned by which nearly all items of
+// related says whether ins are carried on by outs: whether an offset can be learned by which nearly all items of
 // one side have a counterpart. An offset of nothing does not count: equal
 // clients of equal servers have it.
 func (l *level) related() bool {

@@ -1,8 +1,8 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
-	"sort"
 )
 
 // machines tells which addresses are one machine: a set of disjoint sets.
@@ -176,12 +176,11 @@ func (e *election) holder(t trait) holder {
 
 // elect joins the addresses that the flows show to be one machine.
 func (e *election) elect() {
-	sort.Slice(e.traits, func(i, j int) bool {
-		a, b := &e.traits[i], &e.traits[j]
+	slices.SortFunc(e.traits, func(a, b trait) int {
 		if a.kind != b.kind {
-			return a.kind < b.kind
+			return cmp.Compare(a.kind, b.kind)
 		}
-		return a.value < b.value
+		return cmp.Compare(a.value, b.value)
 	})
 	e.tallies = map[link]*tally{}
 	for i, j := 0, 0; i < len(e.traits); i = j {
