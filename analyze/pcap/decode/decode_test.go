@@ -199,7 +199,7 @@ func TestMPLS(t *testing.T) {
 		{"none, and an address like IPv4", LinkEthernet, ether("8847", join(label, frame("460000000002", v4(protoUDP, dns)))), "mpls 16: " + isDNS},
 		{"none, and an address like IPv6", LinkEthernet, ether("8847", join(label, frame("620000000002", v4(protoUDP, dns)))), "mpls 16: " + isDNS},
 		{"IPv4 like a frame", LinkEthernet, ether("8847", join(label, summed(set(v4(protoUDP, dns), 12, "08004501")))), "mpls 16: udp 8.0.69.1:49152 > 10.0.0.2:53 3/3"},
-		{"IPv6 like a frame", LinkEthernet, ether("8847", join(label, set(v6(protoUDP, dns), 12, "08004500"))), "mpls 16: udp [fd00::800:4500:0:1]:49152 > [fd00::2]:53 3/3"},
+		{"IPv6 like a frame", LinkEthernet, ether("8847", join(label, set(v6(protoUDP, dns), 12, "08004500"))), "mpls 16: udp [fd00:0:800:4500::1]:49152 > [fd00::2]:53 3/3"},
 		{"something else", LinkEthernet, ether("8847", join(label, "1000 0007", make([]byte, 40))), "mpls 16: unknown packet inside MPLS"},
 		{"no last label", LinkEthernet, ether("8847", join("00010040 00010040")), "mpls 16: mpls 16: MPLS header malformed"},
 		{"too many labels", LinkEthernet, ether("8847", join(strings.Repeat("00010040", 7), v4(protoUDP, dns))), strings.Repeat("mpls 16: ", 6) + "in more than 6 wrappings"},
