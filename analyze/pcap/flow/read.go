@@ -177,10 +177,15 @@ func (t *table) touch(list []packet) {
 	for i := range list {
 		refs[i] = t.index.slots[list[i].hash&mask].ref
 	}
-	for _, ref := range refs {
-		if ref > 0 {
-			e := t.flows.at(ref - 1)
-			t.touched += e.a[0] + e.hot[1].bytes + e.cold[0].begin + e.cold[1].begin
+	for i := range list {
+		if refs[i] == 0 {
+			continue
+		}
+		q, e := &list[i], t.flows.at(refs[i]-1)
+		t.touched += e.a[0] + e.hot[1].bytes
+		if q.d.PayloadLength > 0 || q.d.Flags&(flagSYN|flagFIN|flagRST) != 0 {
+			c := &e.cold[q.from]
+			t.touched += c.begin + uint64(c.ttl)
 		}
 	}
 }
