@@ -44,6 +44,10 @@ type conn struct {
 	refused         service // the listing that says that nobody serves the address
 	direct          bool
 	deduced         bool
+	conversations   map[int]bool         // of captures, which are known to be this connection
+	views           []view               // flows that show it, in the order of the path
+	crossed         []record.Translation // of captures, that agree with the path
+	outcome         outcome
 }
 
 // step is one rewriting of the connection.
@@ -86,6 +90,11 @@ func (r *resolver) follow(c *conn) error {
 			s, ok = r.logStep(c, cur, logs)
 		}
 		if !ok {
+			if s, ok, err = r.captureStep(c, cur, at); err != nil {
+				return err
+			}
+		}
+		if !ok {
 			c.through = table
 			break
 		}
@@ -105,6 +114,9 @@ func (r *resolver) follow(c *conn) error {
 				}
 			}
 			next, ok, err := r.throughProxy(c, cur, s, logs)
+			if err == nil && !ok {
+				next, ok, err = r.relayStep(c, s.after, at)
+			}
 			if err != nil || !ok {
 				c.final = cur
 				return err
@@ -181,8 +193,6 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 			return r.captureMechanism(s.place)
 		}
 		return r.meshName(s.ts[0].Cluster)
-	case record.ViaCapture:
-		return "netfilter"
 	}
 	if r.proxyPort(s.place, s.after.Destination.Port()) && (s.after.Destination.Addr().IsLoopback() || s.after.Destination.Addr() == cur.Destination.Addr()) {
 		return r.captureMechanism(s.place)
@@ -218,7 +228,7 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 		}
 	}
 	switch {
-	case found == "cilium": // Cilium's own tables say so themselves
+	case found == "cilium" && s.via != record.ViaCapture: // Cilium's own tables say so themselves
 		return "netfilter"
 	case found != "":
 		return found
