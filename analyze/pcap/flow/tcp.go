@@ -34,7 +34,7 @@ func reused(e *entry, q *packet) bool {
 		return d.PayloadLength > 0 && d.Flags&flagRST == 0 && d.FragmentOffset == 0 && e.finished() &&
 			h.flags&halfPlaced != 0 && distance(d.Seq, h.next) > lost
 	case known && d.Seq == c.isn:
-		return h.flags&halfFIN != 0
+		return h.flags&halfFIN != 0 && q.Time-c.synTime > sameID // else a copy
 	case e.finished():
 		return true
 	case d.Flags&flagACK != 0:
@@ -119,8 +119,10 @@ func (t *table) syn(e *entry, q *packet) {
 			client = 1 - q.from
 		}
 		if client != e.client() {
-			e.exchange, e.tail, e.exchanged, e.turn = 0, 0, 0, 0
-			e.flags &^= flagKept | flagPeeked | flagHTTP
+			// What was taken for requests were answers.
+			e.exchange, e.tail, e.exchanged, e.turn = 0, 0, 0, turnNone
+			e.name, e.announced, e.prefix = 0, 0, 0
+			e.flags &^= flagKept | flagPeeked | flagHTTP | flagHello
 		}
 		e.setClient(client, true)
 	}

@@ -99,6 +99,20 @@ func TestLateSYN(t *testing.T) {
 	}
 }
 
+// TestWrongGuess: what was taken for a request is none when a SYN/ACK comes late.
+func TestWrongGuess(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.tcp("10.0.0.2:40000", "10.0.0.1:80", tcpPacket{seq: 500, ack: 101, flags: push, payload: "GET / HTTP/1.1\r\n\r\n"})
+	c.tcp("10.0.0.2:40000", "10.0.0.1:80", tcpPacket{seq: 499, ack: 101, flags: flagSYN | ack})
+	f := c.one()
+	if f.Tuple.Source.String() != "10.0.0.1:80" || f.Guessed || f.HTTP || f.Exchanged != 0 || len(f.Exchanges) != 0 {
+		t.Errorf("%+v", f)
+	}
+	if f.Server.Payload != 18 || f.Server.ISN != 499 {
+		t.Errorf("%+v", f.Server)
+	}
+}
+
 // TestReuse: when one tuple is two connections.
 func TestReuse(t *testing.T) {
 	closed := func(c *capture) {
