@@ -158,6 +158,23 @@ func TestServerName(t *testing.T) {
 	if f := sends(t, hello(t, ""), "more"); f.Name != "" || f.HTTP {
 		t.Errorf("without a name: %q", f.Name)
 	}
+	if f := sends(t, h[:50], "", h[50:]); f.Name != name {
+		t.Errorf("with an acknowledgement between: name %q", f.Name)
+	}
+	c := newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	for _, s := range []struct{ from, to int }{{0, 50}, {0, 20}, {50, len(h)}} { // the begin once more
+		c.tcp(client, server, tcpPacket{seq: 101 + uint32(s.from), flags: push, payload: h[s.from:s.to]})
+	}
+	if f := c.one(); f.Name != name {
+		t.Errorf("with a repetition: name %q", f.Name)
+	}
+	c = newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	c.tcp(server, client, tcpPacket{seq: 201, flags: push, payload: h})
+	if f := c.one(); f.Name != "" {
+		t.Errorf("from the server: name %q", f.Name)
+	}
 	if f := sends(t, "hello", h); f.Name != "" {
 		t.Errorf("later in the stream: %q", f.Name)
 	}

@@ -151,6 +151,30 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestCopiedSYN: a mirror that is late copies the SYN of a short connection
+// behind its end.
+func TestCopiedSYN(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.tcp(client, server, tcpPacket{seq: 5, flags: flagSYN})
+	c.frame(ethernet(c.segment(client, server, tcpPacket{seq: 6, flags: ack | flagFIN})), 0)
+	c.now += 900 * time.Microsecond
+	c.frame(ethernet(c.segment(client, server, tcpPacket{seq: 5, flags: flagSYN})), 0)
+	if f := c.one(); f.Client.SYNs != 2 {
+		t.Errorf("%+v", f.Client)
+	}
+}
+
+// TestOneAddress: both ends of a connection inside a host have one address.
+func TestOneAddress(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.handshake("127.0.0.1:40000", "127.0.0.1:80", 5, 9)
+	c.handshake("127.0.0.1:80", "127.0.0.2:40000", 5, 9)
+	f := c.read()
+	if len(f.flows) != 2 || f.flows[0].Client.Packets != 2 || f.flows[0].Server.Packets != 1 || f.flows[1].Server.Packets != 1 {
+		t.Errorf("flows %+v", f.flows)
+	}
+}
+
 // TestReset: who refused, and who gave up.
 func TestReset(t *testing.T) {
 	c := newCapture(t, decode.LinkEthernet)
@@ -164,7 +188,7 @@ func TestReset(t *testing.T) {
 	c.handshake(client, server, 5000, 9000)
 	gone := c.tcp(client, server, tcpPacket{seq: 5001, flags: flagRST, payload: "no reason to count this"})
 	c.tcp(client, server, tcpPacket{seq: 5001, flags: flagRST})
-	if f := c.one(); f.Client.RST != gone || f.Server.RST != 0 || f.Client.Payload != 0 || len(f.Exchanges) != 0 {
+	if f := c.one(); f.Client.RST != gone || f.Server.RST != 0 || f.Client.Payload != 0 || f.Client.Data != 0 || len(f.Exchanges) != 0 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -197,6 +221,7 @@ func TestPayload(t *testing.T) {
 		{"around 0", false, []step{{1<<32 - 5, 10}, {5, 10}}, 20},
 		{"around 0, backwards", false, []step{{5, 10}, {1<<32 - 5, 10}}, 20},
 		{"a stray segment", true, []step{{1001, 10}, {3_000_000_000, 10}, {1011, 10}}, 20},
+		{"two stray segments", true, []step{{1001, 10}, {3_000_000_000, 10}, {2_500_000_000, 10}}, 10},
 		{"much is missing", true, []step{{1001, 10}, {3_000_001_001, 10}, {3_000_001_011, 10}}, 3_000_000_020},
 	} {
 		t.Run(k.name, func(t *testing.T) {
@@ -207,8 +232,12 @@ func TestPayload(t *testing.T) {
 			for _, s := range k.steps {
 				c.tcp(client, server, tcpPacket{seq: s.seq, flags: ack, payload: strings.Repeat("x", s.length)})
 			}
-			if f := c.one(); f.Client.Payload != k.want {
+			f := c.one()
+			if f.Client.Payload != k.want {
 				t.Errorf("payload %d, want %d", f.Client.Payload, k.want)
+			}
+			if (f.Client.Data > 0) != (k.want > 0) {
+				t.Errorf("the first data is packet %d", f.Client.Data)
 			}
 		})
 	}
@@ -308,21 +337,21 @@ func TestManyTurns(t *testing.T) {
 	}
 }
 
-// TestSample: two captures of one connection, of which one begins late and
-// stands behind a NAT, keep the same segments.
+// TestSample: two captures of one connection, of which one begins late, ends
+// early and stands behind a NAT, keep the same segments.
 func TestSample(t *testing.T) {
-	write := func(from, to string, first uint32) record.Half {
+	write := func(from, to string, first, last uint32) record.Half {
 		c := newCapture(t, decode.LinkEthernet)
-		for i := first; i < 40; i++ {
+		for i := first; i < last; i++ {
 			p := tcpPacket{seq: 1000 * i, flags: push, payload: fmt.Sprint("segment ", i), stamp: 70 + i}
 			c.tcp(from, to, p)
 			c.tcp(from, to, p) // again
 		}
 		return c.one().Client
 	}
-	x, y := write(client, server, 0), write("192.0.2.1:3000", "10.0.9.9:80", 1)
-	if len(x.Segments) != 3 {
-		t.Fatalf("%d segments", len(x.Segments))
+	x, y := write(client, server, 0, 40), write("192.0.2.1:3000", "10.0.9.9:80", 1, 39)
+	if len(x.Segments) != 3 || x.Segments[0].Sequence == x.Segments[1].Sequence || x.Segments[1].Sequence == x.Segments[2].Sequence {
+		t.Fatalf("segments %+v", x.Segments)
 	}
 	for i := range x.Segments {
 		a, b := x.Segments[i], y.Segments[i]
@@ -332,6 +361,9 @@ func TestSample(t *testing.T) {
 		a.Packet = b.Packet
 		if a != b {
 			t.Errorf("segment %+v, on the other side %+v", a, b)
+		}
+		if want := "segment " + fmt.Sprint(a.Sequence/1000); a.Hash != hashBytes([]byte(want)) || a.Length != uint32(len(want)) || a.Stamp != 70+a.Sequence/1000 {
+			t.Errorf("segment %+v is not %q", a, want)
 		}
 	}
 }
