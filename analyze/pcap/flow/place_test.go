@@ -205,7 +205,7 @@ func TestFragments(t *testing.T) {
 	_, stray := fragmented(udp("10.0.0.1:50001", "10.0.0.2:6000", strings.Repeat("x", 100), 78), 48)
 	c.packet(stray)
 	f := c.read()
-	if len(f.flows) != 1 || f.flows[0].Client.Packets != 2 || f.flows[0].Client.Payload != 100 {
+	if len(f.flows) != 1 || f.flows[0].Client.Packets != 2 || f.flows[0].Client.Payload != 100 || len(f.flows[0].Client.Segments) != 1 {
 		t.Fatalf("flows %+v", f.flows)
 	}
 	want := []record.Undecoded{{Pos: record.Pos{Packet: late}, Reason: "fragment whose first part is missing", Packets: 2}}
@@ -318,6 +318,23 @@ func TestSilence(t *testing.T) {
 		}
 		if x := f.flows[0].Exchanges[0]; x.Up != 3 || x.Down != 6 {
 			t.Errorf("exchange %+v", x)
+		}
+	}
+}
+
+// TestEqualDatagrams: without an identification nothing tells a copy from a
+// datagram that says the same again.
+func TestEqualDatagrams(t *testing.T) {
+	for _, k := range []struct {
+		from, to string
+		id       uint16
+		dups     uint64
+	}{{"10.0.0.1:50000", "10.0.0.2:53", 7, 1}, {"10.0.0.1:50000", "10.0.0.2:53", 0, 0}, {"[fd00::1]:50000", "[fd00::2]:53", 0, 0}} {
+		c := newCapture(t, decode.LinkEthernet)
+		c.packet(udp(k.from, k.to, "x", k.id))
+		c.frame(ethernet(udp(k.from, k.to, "x", k.id)), 0)
+		if f := c.one(); f.Duplicates != k.dups || f.Client.Payload+f.Duplicates != 2 {
+			t.Errorf("identification %d: %d duplicates, %d bytes", k.id, f.Duplicates, f.Client.Payload)
 		}
 	}
 }

@@ -113,6 +113,22 @@ func TestWrongGuess(t *testing.T) {
 	}
 }
 
+// TestOldAnswer: the server still speaks of an older connection when the SYN
+// comes (RFC 5961), which is no data of the new one.
+func TestOldAnswer(t *testing.T) {
+	for _, old := range []tcpPacket{{seq: 3_000, flags: ack}, {seq: 300_000_000, flags: push, payload: "old"}} {
+		c := newCapture(t, decode.LinkEthernet)
+		c.tcp(client, server, tcpPacket{seq: 5, flags: flagSYN})
+		c.tcp(server, client, old)
+		c.tcp(server, client, tcpPacket{seq: 9, ack: 6, flags: flagSYN | ack})
+		c.tcp(server, client, tcpPacket{seq: 10, ack: 6, flags: push, payload: "new"})
+		f := c.one()
+		if h := f.Server; h.Payload != 3 || h.ISN != 9 || h.Data != 4 || len(h.Segments) != 1 || f.Exchanged != 1 {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // TestReuse: when one tuple is two connections.
 func TestReuse(t *testing.T) {
 	closed := func(c *capture) {
