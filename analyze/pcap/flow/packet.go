@@ -32,9 +32,7 @@ func (q *packet) prepare(p *pcap.Packet, at *places, seed *seeds) {
 
 // find sets the key of a packet that has a place.
 func (q *packet) find(seed *seeds) {
-	place, base := q.key.place, q.key.base
-	q.key, q.from = keyOf(&q.d)
-	q.key.place, q.key.base = place, base
+	q.from = q.key.set(&q.d)
 	if q.LinkType == decode.LinkSLL && q.d.HasPassed {
 		// An ICMP error passes as an answer to the packet inside would.
 		forth := (q.from == 0) != (q.d.Status == decode.ICMPError)

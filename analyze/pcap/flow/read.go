@@ -56,8 +56,8 @@ const (
 	// batches is how many runs of packets go round: one is read and decoded,
 	// one is looked at, one waits. groups is how many parts of them do.
 	batches   = 3
-	groups    = 8
-	groupSize = 256
+	groups    = 12
+	groupSize = 128
 )
 
 // group is a part of a batch, decoded.
@@ -135,22 +135,23 @@ func (g *group) decode(list []pcap.Packet, at *places, seed *seeds) ([]pcap.Pack
 	if list[g.n-1].Number > math.MaxUint32 {
 		return nil, fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
 	}
-	for i := range g.n {
-		g.packets[i].prepare(&list[i], at, seed)
-	}
-	g.find(seed)
-	return list[g.n:], nil
-}
-
-// find is a loop of its own: reading an address just after it was written in
-// pieces makes the processor wait.
-func (g *group) find(seed *seeds) {
-	for i := range g.n {
-		if q := &g.packets[i]; q.placed {
+	for i := range g.n + behind {
+		if i < g.n {
+			g.packets[i].prepare(&list[i], at, seed)
+		}
+		if i < behind {
+			continue
+		}
+		if q := &g.packets[i-behind]; q.placed {
 			q.find(seed)
 		}
 	}
+	return list[g.n:], nil
 }
+
+// behind is how many packets later the key of one is made: reading an address
+// at once after it was written in pieces makes the processor wait.
+const behind = 4
 
 // ahead is how many packets' flows are fetched at once.
 const ahead = 16
@@ -177,10 +178,15 @@ func (t *table) touch(list []packet) {
 	for i := range list {
 		refs[i] = t.index.slots[list[i].hash&mask].ref
 	}
-	for _, ref := range refs {
-		if ref > 0 {
-			e := t.flows.at(ref - 1)
-			t.touched += e.a[0] + e.hot[1].bytes + e.cold[0].begin + e.cold[1].begin
+	for i := range list {
+		if refs[i] == 0 {
+			continue
+		}
+		q, e := &list[i], t.flows.at(refs[i]-1)
+		t.touched += e.a[0] + e.hot[1].bytes
+		if q.d.PayloadLength > 0 || q.d.Flags&(flagSYN|flagFIN|flagRST) != 0 {
+			c := &e.cold[q.from]
+			t.touched += c.begin + uint64(c.ttl)
 		}
 	}
 }
