@@ -231,8 +231,8 @@ func TestEveryTranslationIsTrue(t *testing.T) {
 	for kind, want := range expected {
 		share := float64(found[kind]) / float64(want)
 		t.Logf("%s: %d of %d steps found", kind, found[kind], want)
-		if kind[:5] == "clean" && share < 0.97 || share < 0.75 {
-			t.Errorf("%s: %.3f of %d steps found, want 0.97 of clean captures and 0.75 of lossy ones", kind, share, want)
+		if kind[:5] == "clean" && share < 0.99 || share < 0.93 {
+			t.Errorf("%s: %.3f of %d steps found, want 0.99 of clean captures and 0.93 of lossy ones", kind, share, want)
 		}
 	}
 }
