@@ -266,6 +266,8 @@ func (v verdict) trust(a, b *facts, proxied bool) (rank, string) {
 	shared := a.source == b.source || a.to == b.to
 	oneWay := v.oneWay && meet(a.side[0].ipids, b.side[0].ipids)
 	switch {
+	case v.passed && a.side[1].spoke && !b.side[1].spoke && a.leg.protocol == record.TCP:
+		return weak, "" // traffic mirrored to another host looks like this as well
 	case v.passed:
 		return exact, ""
 	case shared && (oneWay || v.near):

@@ -121,6 +121,10 @@ var nats = []scene{
 		b.see(web(), routerIn(toVIP), oneWayOnly)
 		b.see(web(), out)
 	}, []string{dnat + "strong"}},
+	{"one direction behind, which mirrored traffic shows as well", func(b *bench) {
+		b.see(web(), routerIn(toVIP))
+		b.see(web(), routerOut(toBackend, 1), oneWayOnly)
+	}, []string{dnat + "weak"}},
 	{"one direction without timestamps", func(b *bench) {
 		b.see(bare(web()), routerIn(toVIP), oneWayOnly)
 		b.see(bare(web()), routerOut(toBackend, 1), oneWayOnly)

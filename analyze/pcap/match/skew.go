@@ -218,7 +218,7 @@ func (h *half) sameSYN(o *half) bool {
 	if h.stamped > 0 && o.stamped > 0 {
 		return h.stamps[0] == o.stamps[0]
 	}
-	return h.syns == o.syns
+	return h.syns == o.syns && h.ipid == o.ipid
 }
 
 // sameBegin is true when both know the same first bytes.
