@@ -107,6 +107,7 @@ type terms struct {
 	offsets  []offset // the first is none
 	keepLine bool     // the first bytes stay what they are
 	proven   int      // so many surer answers
+	weak     bool     // the offset may be that of an application, not a proxy
 	// whole: every item of the route was seen whole and has a counterpart.
 	whole, weighed bool
 }
