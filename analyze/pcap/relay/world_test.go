@@ -21,6 +21,7 @@ type world struct {
 	sizes    string // "many", "few", "one"
 	begins   string // "unique", "equal", "none"
 	added    uint64 // bytes that the proxy adds to a request
+	answered uint64 // and to an answer
 	ids      bool   // the proxy hands x-request-id on
 	header   bool   // the proxy sends PROXY headers
 	hello    bool   // the clients speak TLS
@@ -93,9 +94,14 @@ func (m *maker) run() {
 		address = address.Next()
 	}
 	for len(all) > 0 {
-		sort.SliceStable(all, func(i, j int) bool { return all[i].next.Before(all[j].next) })
-		if c := all[0]; !m.step(c) {
-			all = all[1:]
+		next := 0
+		for i, c := range all {
+			if c.next.Before(all[next].next) {
+				next = i
+			}
+		}
+		if !m.step(all[next]) {
+			all = append(all[:next], all[next+1:]...)
 		}
 	}
 	for k := range 5 {
@@ -197,7 +203,7 @@ func (m *maker) ask(c *client) {
 		begin = m.hash * 0x9e3779b97f4a7c15
 	}
 	sent := start.Add(m.small())
-	x := record.Exchange{Start: start.Add(m.small()), Up: up2, Down: down}
+	x := record.Exchange{Start: start.Add(m.small()), Up: up2, Down: down + m.answered}
 	x.Sent = sent.Add(m.small())
 	if x.Sent.Before(x.Start) {
 		x.Sent = x.Start
@@ -271,6 +277,17 @@ func (m *maker) finish(f *record.Flow, at time.Time) {
 		f.Last, f.Client.FIN, f.Server.FIN = at, m.pos, m.pos
 	}
 	m.flows = append(m.flows, *f)
+}
+
+// join adds the traffic of another world, as of the same capture.
+func (m *made) join(other *made) {
+	for _, f := range other.flows {
+		f.Packet += 1000000
+		m.flows = append(m.flows, f)
+	}
+	for down, ups := range other.truth {
+		m.truth[down] = ups
+	}
 }
 
 // add gives the flows to relays in an order that the seed makes.
