@@ -81,7 +81,7 @@ func TestLockstep(t *testing.T) {
 func TestMasquerade(t *testing.T) {
 	m := world{seed: 22, clients: 8, each: 10, requests: 2, sizes: "many", begins: "unique", told: true}.make()
 	var flows []record.Flow
-	for _, f := range m.flows {
+	for i, f := range m.flows {
 		if f.Tuple.Destination.Port() == 8080 {
 			continue
 		}
@@ -89,7 +89,7 @@ func TestMasquerade(t *testing.T) {
 		g.Client.ISN, g.Server.ISN = f.Client.ISN, f.Server.ISN
 		s := deeper(f, "10.1.0.1", "10.2.0.3") // the same through a SYN proxy
 		s.Client.ISN, s.Client.Stamps = f.Client.ISN, f.Client.Stamps
-		if f.Packet%2 == 0 {
+		if i%3 == 0 {
 			g = s
 		}
 		flows = append(flows, f, g)
@@ -97,6 +97,75 @@ func TestMasquerade(t *testing.T) {
 	m.flows = flows
 	if _, found, _ := m.find(); len(found) > 0 {
 		t.Errorf("%d answers, such as %+v", len(found), found[0])
+	}
+}
+
+// One client that asks a server while it asks another, and two clients of one
+// server: nested, of the same sizes, with the same first lines, and no proxy.
+func TestTwoOfOne(t *testing.T) {
+	for name, other := range map[string][2]string{"one client": {"10.9.0.1", "10.1.0.77"}, "one server": {"10.9.0.77", "10.1.0.1"}} {
+		m := world{seed: 29, clients: 1, each: 60, requests: 2, sizes: "many", begins: "unique"}.make()
+		var flows []record.Flow
+		for _, f := range m.flows {
+			if f.Tuple.Destination.Port() != 8080 {
+				flows = append(flows, f, deeper(f, other[0], other[1]))
+			}
+		}
+		m.flows = flows
+		if _, found, _ := m.find(); len(found) > 0 {
+			t.Errorf("%s: %d answers, such as %v", name, len(found), found[0].Before)
+		}
+	}
+}
+
+// An application that asks others what it is asked itself (a health check that
+// goes deep) is taken for a proxy by time at most.
+func TestDeepHealthCheck(t *testing.T) {
+	m := world{seed: 30, clients: 1, each: 40, requests: 2, sizes: "one", begins: "equal", pooled: true, added: 33, told: true}.make()
+	_, found, _ := m.find()
+	for _, x := range found {
+		if x.Tier != record.TierTiming {
+			t.Fatalf("%v by %s", x.Before, x.Tier)
+		}
+	}
+}
+
+// An application beside a proxy, whose connections were cut, is not answered by
+// time as the proxy's are.
+func TestApplicationBesideProxy(t *testing.T) {
+	m := world{seed: 31, clients: 1, each: 40, requests: 1, sizes: "many", begins: "none"}.make()
+	app := world{seed: 32, clients: 1, each: 40, requests: 1, sizes: "many", begins: "none", client: "10.9.5.1"}.make()
+	for i := range app.flows {
+		f := &app.flows[i]
+		f.First, f.Last = f.First.Add(time.Hour), f.Last.Add(time.Hour)
+		f.Client.FIN, f.Server.FIN, f.Exchanges, f.Exchanged = 0, 0, nil, 0
+		port := uint16(7000)
+		if f.Tuple.Destination.Port() == 8080 {
+			port = 5432
+		}
+		f.Tuple.Destination = netip.AddrPortFrom(f.Tuple.Destination.Addr(), port)
+	}
+	m.join(app)
+	_, found, _ := m.find()
+	for _, x := range found {
+		if x.Before.Destination.Port() != 15001 {
+			t.Fatalf("%v -> %v by %s", x.Before, x.After, x.Tier)
+		}
+	}
+	if len(found) < 39 {
+		t.Errorf("%d answers of the proxy", len(found))
+	}
+}
+
+// A few bytes are equal by chance.
+func TestTiny(t *testing.T) {
+	m := world{seed: 33, clients: 1, each: 1, requests: 1, sizes: "many", begins: "none", told: true}.make()
+	for i := range m.flows {
+		m.flows[i].Client.Payload, m.flows[i].Server.Payload = 6, 7
+		m.flows[i].Exchanges, m.flows[i].Exchanged = nil, 0
+	}
+	if _, found, _ := m.find(); len(found) > 0 {
+		t.Errorf("%v", found[0])
 	}
 }
 

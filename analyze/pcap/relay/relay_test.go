@@ -69,26 +69,32 @@ func TestWorlds(t *testing.T) {
 	}
 }
 
-// A few flows that are all alike, some of them missed and nothing cut: the
-// capture gives no sign that the ones left alone together are strangers.
-func TestMissedWithoutTrace(t *testing.T) {
+// Flows that are much alike, some of them missed and nothing or something cut:
+// the capture gives little sign that the ones left alone together are strangers.
+func TestMissed(t *testing.T) {
 	total := score{right: map[record.Tier]int{}, wrong: map[record.Tier]int{}}
-	for seed := uint64(1); seed <= 150; seed++ {
-		for _, pooled := range []bool{false, true} {
-			for _, sizes := range []string{"few", "one", "many"} {
-				w := world{seed: seed, clients: 2 + int(seed%7), each: 2 + int(seed%5)*3, requests: 1 + int(seed%3),
-					pooled: pooled, sizes: sizes, begins: []string{"equal", "none"}[seed%2], missed: 0.02 * float64(1+seed%6)}
-				s, _, _ := w.make().find()
-				for tier, n := range s.wrong {
-					total.wrong[tier] += n
-					total.right[tier] += s.right[tier]
-				}
-				total.wrongs = append(total.wrongs, s.wrongs...)
-			}
+	for seed := uint64(1); seed <= 600; seed++ {
+		w := world{
+			seed: seed, clients: 2 + int(seed%7), each: 2 + int(seed%5)*3, requests: 1 + int(seed%3), pooled: seed%2 == 0,
+			sizes:  []string{"few", "one", "many", "mixed"}[seed/2%4],
+			begins: []string{"equal", "none", "few", "mixed"}[seed/8%4],
+			missed: 0.02 * float64(1+seed%6),
 		}
+		switch seed / 32 % 3 {
+		case 1:
+			w.cut = w.missed
+		case 2: // cut at the edges of a capture that lost nothing
+			w.cut, w.missed, w.told = w.missed, 0, true
+		}
+		s, _, _ := w.make().find()
+		for _, tier := range append(strong, record.TierTiming) {
+			total.wrong[tier] += s.wrong[tier]
+			total.right[tier] += s.right[tier]
+		}
+		total.wrongs = append(total.wrongs, s.wrongs...)
 	}
 	total.never(t, "all")
-	if total.right[record.TierTiming] < 500 || total.right[record.TierSizes] < 3000 {
+	if total.right[record.TierTiming] < 500 || total.right[record.TierSizes] < 3000 || total.right[record.TierPayload] < 3000 {
 		t.Errorf("few answers: %v", total.right)
 	}
 }
@@ -177,7 +183,7 @@ func TestChain(t *testing.T) {
 		}
 		s, _, _ := m.find()
 		s.never(t, "chain")
-		if s.share() < 0.97 {
+		if s.share() < 0.97 || header && s.right[record.TierAnnounced] < s.all/2 {
 			t.Errorf("header=%v: %.3f answered, %v", header, s.share(), s.right)
 		}
 	}
@@ -257,6 +263,99 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// Two clocks that contradict each other leave no answer.
+func TestDisagree(t *testing.T) {
+	m := world{seed: 24, clients: 1, each: 30, requests: 1, sizes: "many", begins: "unique"}.make()
+	r := relay.New()
+	for i := range m.flows {
+		f := m.flows[i]
+		r.Add(&f, relay.Place{Capture: 1, Clock: "a"})
+		if i%2 == 1 && i < 20 {
+			f.Tuple.Destination = netip.MustParseAddrPort("10.2.0.66:8080")
+		}
+		r.Add(&f, relay.Place{Capture: 2, Clock: "b"})
+	}
+	s := m.score(r.Find())
+	if s.right[record.TierPayload] != 20 || len(s.wrongs) > 0 || r.Abstained()["captures disagree"] != 10 {
+		t.Errorf("%v %v %v", s.right, s.wrongs, r.Abstained())
+	}
+}
+
+// The sidecars of two pods, captured in each pod: 127.0.0.1 is another machine
+// in each.
+func TestSidecars(t *testing.T) {
+	r := relay.New()
+	truth := &made{recorded: recorded{truth: map[record.Tuple]map[record.Tuple]int{}}}
+	for pod, address := range []string{"10.244.0.5", "10.244.0.6"} {
+		m := world{seed: 25, clients: 1, each: 40, requests: 1, sizes: "one", begins: "none", proxy: "127.0.0.1", source: address, client: address}.make()
+		for i := range m.flows {
+			f := m.flows[i]
+			f.Client.ISN += uint32(pod)
+			r.Add(&f, relay.Place{Capture: pod, Clock: "node"})
+		}
+		for down, up := range m.truth {
+			truth.truth[down] = up
+		}
+	}
+	if s := truth.score(r.Find()); s.share() < 0.95 || len(s.wrongs) > 0 {
+		t.Errorf("%.3f answered, %v, %v", s.share(), r.Abstained(), s.wrongs)
+	}
+}
+
+// An earlier connection of the announced tuple is not meant.
+func TestAnnouncedTwice(t *testing.T) {
+	m := world{seed: 26, clients: 1, each: 20, requests: 1, sizes: "one", begins: "equal", header: true}.make()
+	for _, f := range append([]record.Flow(nil), m.flows...) {
+		if f.Tuple.Destination.Port() == 15001 {
+			f.First, f.Last = f.First.Add(-time.Hour), f.Last.Add(-time.Hour)
+			f.Client.ISN, f.Server.ISN = f.Client.ISN+1, f.Server.ISN+1
+			f.Client.Stamps = nil
+			f.Packet += 1000000
+			m.flows = append(m.flows, f)
+		}
+	}
+	s, found, _ := m.find()
+	if s.right[record.TierAnnounced] != 20 || len(found) != 20 {
+		t.Errorf("%v", s.right)
+	}
+	for _, x := range found {
+		if x.Packet > 1000000 {
+			t.Errorf("packet %d is of the earlier connection", x.Packet)
+		}
+	}
+}
+
+// What the headers and the first bytes of an answer contradict is not answered.
+func TestContradictions(t *testing.T) {
+	for name, spoil := range map[string]func(f *record.Flow, i int){
+		"the client of X-Forwarded-For is another": func(f *record.Flow, i int) {
+			for j := range f.Exchanges {
+				f.Exchanges[j].ForwardedFor = netip.MustParseAddr("10.9.9.9")
+			}
+		},
+		"the first bytes of the answer are others": func(f *record.Flow, i int) {
+			f.Server.Begin, f.Server.BeginLength = uint64(i+1), 64
+			f.Exchanges = nil
+		},
+	} {
+		w := world{seed: 27, clients: 1, each: 40, requests: 1, sizes: "many", begins: "unique"}
+		w.pooled = name[0] == 't' && name[4] == 'c'
+		for _, spoiled := range []bool{false, true} {
+			m := w.make()
+			for i := range m.flows {
+				f := &m.flows[i]
+				f.Server.Begin, f.Server.BeginLength = 5, 64
+				if spoiled && f.Tuple.Destination.Port() == 8080 {
+					spoil(f, i)
+				}
+			}
+			if _, found, _ := m.find(); (len(found) == 0) != spoiled {
+				t.Errorf("%s: %v: %d answers", name, spoiled, len(found))
+			}
+		}
+	}
+}
+
 // A connection that was seen in several places is one.
 func TestViews(t *testing.T) {
 	m := world{seed: 17, clients: 32, each: 5, requests: 2, sizes: "many", begins: "none"}.make()
@@ -294,6 +393,19 @@ func TestAnswer(t *testing.T) {
 		if x.Start.Before(down.First) || x.Start.Add(x.Duration).After(down.Last) || x.Duration <= 0 {
 			t.Errorf("%v for %v is not within the connection", x.Start, x.Duration)
 		}
+	}
+}
+
+func TestOneRequest(t *testing.T) {
+	m := world{seed: 28, clients: 4, each: 10, requests: 1, sizes: "many", begins: "unique", pooled: true, added: 50}.make()
+	_, found, _ := m.find()
+	for _, x := range found {
+		if x.Request || x.Requests != 1 {
+			t.Errorf("%v: Request %v, Requests %d", x.Before, x.Request, x.Requests)
+		}
+	}
+	if len(found) != 40 {
+		t.Errorf("%d answers", len(found))
 	}
 }
 

@@ -18,8 +18,8 @@ type world struct {
 	each     int // connections of each client
 	requests int // of each connection
 	pooled   bool
-	sizes    string // "many", "few", "one"
-	begins   string // "unique", "equal", "none"
+	sizes    string // "many", "few", "one"; "mixed": one or many
+	begins   string // "unique", "few", "equal", "none"; "mixed": one or unique
 	added    uint64 // bytes that the proxy adds to a request
 	answered uint64 // and to an answer
 	ids      bool   // the proxy hands x-request-id on
@@ -174,9 +174,11 @@ func (m *maker) open(source, destination string, port uint16, at time.Time) reco
 }
 
 func (m *maker) size() (up, down uint64) {
-	switch m.sizes {
-	case "one":
+	switch {
+	case m.sizes == "one", m.sizes == "mixed" && m.r.IntN(3) == 0:
 		return 300, 5000
+	}
+	switch m.sizes {
 	case "few":
 		k := uint64(m.r.IntN(5))
 		return 300 + 10*k, 5000 + 777*k
@@ -198,9 +200,12 @@ func (m *maker) ask(c *client) {
 	up, down := m.size()
 	up2 := up + m.added
 	begin := uint64(4711)
-	if m.begins == "unique" {
+	switch {
+	case m.begins == "unique", m.begins == "mixed" && m.r.IntN(3) > 0:
 		m.hash++
 		begin = m.hash * 0x9e3779b97f4a7c15
+	case m.begins == "few":
+		begin += m.r.Uint64N(5)
 	}
 	sent := start.Add(m.small())
 	x := record.Exchange{Start: start.Add(m.small()), Up: up2, Down: down + m.answered}
