@@ -206,17 +206,17 @@ func (l *level) weigh(in, out *item, begins bool) record.Tier {
 		l.alone(l.outsBySize, l.outs, out, mix(out.up, out.down)) {
 		return tier
 	}
-	if l.w.complete && !l.doubtful(in, out) && l.sameCourse(in, out) {
+	if l.w.complete && !l.terms(in, out).weak && !l.doubtful(in, out) && l.sameCourse(in, out) {
 		return tier
 	}
 	return ""
 }
 
-// weighWhole is for captures that do not tell their losses. Sizes or begins
-// that others share prove nothing where flows may be missing; where none seems
-// to be, they are as good as times.
+// weighWhole is for captures that do not tell their losses, and for routes that
+// may not be a proxy's. Sizes or begins that others share prove nothing where
+// flows may be missing; where none seems to be, they are as good as times.
 func (l *level) weighWhole(in, out *item, _ bool) record.Tier {
-	if l.whole(l.terms(in, out)) && !l.doubtful(in, out) && l.sameCourse(in, out) {
+	if (l.w.complete || l.whole(l.terms(in, out))) && !l.doubtful(in, out) && l.sameCourse(in, out) {
 		return record.TierTiming
 	}
 	return ""

@@ -79,7 +79,7 @@ func (l *level) related() bool {
 	l.learn()
 	learned := false
 	for _, t := range l.routes {
-		learned = learned || len(t.offsets) > 1
+		learned = learned || len(t.offsets) > 1 && !t.weak
 	}
 	return learned && (l.covered(l.outs, l.hasSizedIn) || l.covered(l.ins, l.hasSizedOut))
 }

@@ -19,7 +19,7 @@ const (
 	// requestSlack is how much later than on the client's side the end of an
 	// answer may be seen on the upstream's: the packets of one host are stamped
 	// in several queues.
-	requestSlack = time.Millisecond
+	requestSlack = 200 * time.Microsecond
 	// near is the time within which a size or a begin must stand alone, so that
 	// what was not captured is unlikely to have had the same.
 	near = 5 * time.Second
@@ -107,6 +107,7 @@ type terms struct {
 	offsets  []offset // the first is none
 	keepLine bool     // the first bytes stay what they are
 	proven   int      // so many surer answers
+	weak     bool     // the offset may be that of an application, not a proxy
 	// whole: every item of the route was seen whole and has a counterpart.
 	whole, weighed bool
 }
@@ -232,7 +233,12 @@ func (l *level) compareWith(in, out *item, t *terms, o offset, learned bool) fit
 		return apart
 	}
 	if equal {
-		return begun
+		// Of a connection that was not seen to its end the begin alone may be
+		// that of a pool's, which goes on with the requests of others.
+		if in.exact() && out.exact() || l.sameCourse(in, out) {
+			return begun
+		}
+		return possible
 	}
 	if up == sized && down == sized && (learned || in.up+in.down >= leastBytes && in.up > 0 && in.down > 0) {
 		return sized
