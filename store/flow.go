@@ -190,11 +190,25 @@ func (s *Store) FlowsIn(section int, f func(*Flow) error) error {
 	return s.flows("SELECT "+flowColumns+"WHERE section = ? ORDER BY id", f, section)
 }
 
-// HasFlows tells whether any capture of the case shows a conversation.
-func (s *Store) HasFlows() (bool, error) {
-	var n int
-	err := s.db.QueryRow("SELECT EXISTS (SELECT 1 FROM flow)").Scan(&n)
-	return n != 0, err
+// HasFlows tells whether any capture of the case shows a conversation, and
+// whether any was recognised on two sides of something.
+func (s *Store) HasFlows() (flows, crossings bool, err error) {
+	err = s.db.QueryRow("SELECT EXISTS (SELECT 1 FROM flow), EXISTS (SELECT 1 FROM crossing)").Scan(&flows, &crossings)
+	return flows, crossings, err
+}
+
+// Behind tells for every crossing the section of each of its sides, and the
+// conversation behind it.
+func (s *Store) Behind(f func(section, behind, conversation int)) error {
+	return each(s, `SELECT x.section, x.behind_section, coalesce(c.number, f.id) FROM crossing x
+		JOIN flow f ON f.section = x.behind_section AND f.packet = x.behind_packet LEFT JOIN conversation c ON c.flow = f.id`, func(r *sql.Rows) error {
+		var section, behind, conversation int
+		if err := r.Scan(&section, &behind, &conversation); err != nil {
+			return err
+		}
+		f(section, behind, conversation)
+		return nil
+	})
 }
 
 // CountFlows counts the flows of each section.

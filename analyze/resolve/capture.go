@@ -117,8 +117,8 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 	if len(group) == 0 {
 		return nil, nil, nil
 	}
-	list, err := r.st.CrossingsFrom(cur.Source)
-	if err != nil {
+	list, err := r.crossingsFrom(cur.Source)
+	if err != nil || len(list) == 0 {
 		return nil, nil, err
 	}
 	member := map[int]bool{}
@@ -147,6 +147,22 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 		nat = nil
 	}
 	return nat, relays, nil
+}
+
+// crossingsFrom returns the translations of captures that a connection of this
+// source enters, remembering the last ones asked.
+func (r *resolver) crossingsFrom(source netip.AddrPort) ([]record.Translation, error) {
+	if list, ok := r.crossingMemo[source]; ok || !r.crossed {
+		return list, nil
+	}
+	if len(r.crossingMemo) > 64 {
+		clear(r.crossingMemo)
+	}
+	list, err := r.st.CrossingsFrom(source)
+	if err == nil {
+		r.crossingMemo[source] = list
+	}
+	return list, err
 }
 
 // captureStep makes a step of what captures show: the same connection behind a
