@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"strconv"
 
 	"whichbackend/analyze/pcap"
@@ -21,7 +22,14 @@ type captures struct {
 	// renumbered leads from the sections of the database that is being read to
 	// those of this case.
 	renumbered map[int]int
+	own        []ownAddress
 	found      Found
+}
+
+// ownAddress is an address that a network namespace holds, as a listing tells.
+type ownAddress struct {
+	section int
+	address netip.Addr
 }
 
 // Found is what the captures of a case say about each other.
@@ -81,6 +89,7 @@ func (f *filler) connect() {
 	for i := range r.Translations {
 		f.s.Translation(&r.Translations[i])
 	}
+	f.machines()
 	relayed := c.relays.Find()
 	for i := range relayed {
 		f.s.Translation(&relayed[i])
@@ -92,6 +101,23 @@ func (f *filler) connect() {
 	}
 	for _, a := range r.Ambiguous {
 		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+	}
+}
+
+// machines tells of each capture which addresses its network namespace holds: a
+// proxy takes connections on one and opens others from another.
+func (f *filler) machines() {
+	byScope := map[record.Scope][]netip.Addr{}
+	for _, o := range f.captures.own {
+		if !o.address.IsLoopback() {
+			scope := f.sections[o.section-1].Scope
+			byScope[scope] = append(byScope[scope], o.address)
+		}
+	}
+	for _, id := range f.captures.list {
+		if a := f.artifacts[id-1]; a.Scope.Host != "" || a.Scope.Kind != record.ScopeHost {
+			f.captures.relays.Machine(relay.Place{Capture: id}, byScope[a.Scope]...)
+		}
 	}
 }
 

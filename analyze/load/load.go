@@ -295,7 +295,7 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 		return err
 	}
 	text := f.s.Text(a.ID)
-	sections, err := parse.Artifact(a, in, text, f.s, func() int {
+	sections, err := parse.Artifact(a, in, text, sink{f.s, f}, func() int {
 		f.sections = append(f.sections, nil)
 		return len(f.sections)
 	})
@@ -307,6 +307,23 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 	}
 	a.Size, a.SHA256 = count.n, hex.EncodeToString(sum.Sum(nil))
 	return err
+}
+
+// sink is the store, and keeps the addresses of namespaces in mind: captures
+// tell by them which belong to one machine.
+type sink struct {
+	*store.Store
+	f *filler
+}
+
+// maxOwnAddresses bounds the addresses that are kept in mind.
+const maxOwnAddresses = 1 << 16
+
+func (s sink) Address(a *record.Address) {
+	s.Store.Address(a)
+	if list := &s.f.captures.own; len(*list) < maxOwnAddresses {
+		*list = append(*list, ownAddress{a.Section, a.Prefix.Addr().Unmap()})
+	}
 }
 
 type counter struct{ n int64 }

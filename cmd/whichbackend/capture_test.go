@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -278,4 +279,76 @@ func TestStory(t *testing.T) {
 		t.Error("a file without packets")
 	}
 	must(t, 2, "pcap", dir)
+}
+
+// TestProxyAnnounces: a PROXY header names the client of an upstream
+// connection; other connections at the same time do not confuse it.
+func TestProxyAnnounces(t *testing.T) {
+	p := newTape(t)
+	const proxy = "10.0.0.1:8080"
+	type leg struct{ client, own, backend string }
+	legs := []leg{{"10.9.0.1:4001", "10.0.0.1:5001", "10.0.1.1:80"}, {"10.9.0.2:4002", "10.0.0.1:5002", "10.0.1.2:80"}, {"10.9.0.3:4003", "10.0.0.1:5003", "10.0.1.1:80"}}
+	shake := func(device, from, to string, x, y uint32) {
+		p.id++
+		p.tcp(seen{device, from, to, 64, "S", x, 0, ""})
+		p.tcp(seen{device, to, from, 64, "SA", y, x + 1, ""})
+		p.tcp(seen{device, from, to, 64, "A", x + 1, y + 1, ""})
+	}
+	for i, l := range legs {
+		shake("eth0", l.client, proxy, 1_000_000_000+uint32(i)*7777777, 2_000_000_000+uint32(i)*5555555)
+	}
+	for i, l := range legs {
+		x, y := 1_500_000_000+uint32(i)*3333333, 2_500_000_000+uint32(i)*4444444
+		shake("eth1", l.own, l.backend, x, y)
+		c := netip.MustParseAddrPort(l.client)
+		p.tcp(seen{"eth1", l.own, l.backend, 64, "A", x + 1, y + 1, fmt.Sprintf("PROXY TCP4 %s 10.0.0.1 %d 8080\r\n", c.Addr(), c.Port())})
+	}
+	var a resolve.Answer
+	check(t, json.Unmarshal([]byte(must(t, 0, "ask", write(t, t.TempDir(), "c.pcapng", p.bytes()), "-o", "json").out), &a))
+	if len(a.Connections) != len(legs) {
+		t.Fatalf("%d connections", len(a.Connections))
+	}
+	for i, c := range a.Connections {
+		if c.Client.Address != legs[i].client || backendsOf(&c) != legs[i].backend || c.Verdict != resolve.Observed || !strings.Contains(c.Reason, "the proxy announces the client to it") || len(c.Mechanisms) != 0 || c.Hops[0].Mechanism != "proxy" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestCaptureEliminates: a capture at the backend's side tells which of a
+// service's backends a client with a socket of its own reached, unless the
+// client's port leads to two of them.
+func TestCaptureEliminates(t *testing.T) {
+	const endpoints = `kind: List
+apiVersion: v1
+items:
+- {apiVersion: v1, kind: Service, metadata: {name: nginx, namespace: default}, spec: {clusterIP: 10.96.72.53, type: ClusterIP, ports: [{port: 80, targetPort: 80, protocol: TCP}]}}
+- {apiVersion: v1, kind: Endpoints, metadata: {name: nginx, namespace: default}, subsets: [{addresses: [{ip: 10.244.0.6}, {ip: 10.244.0.7}], ports: [{port: 80, protocol: TCP}]}]}
+`
+	dir := t.TempDir()
+	write(t, dir, "cluster/objects.yaml", endpoints)
+	write(t, dir, "node1/pods/default/client/netstat.txt", netstatText)
+	if c := only(t, dir); c.Verdict != resolve.Candidates || len(c.Backends) != 2 {
+		t.Fatalf("%+v", c)
+	}
+	side := func(p *tape, backend string, y uint32) {
+		p.tcp(seen{"eth0", theClient, backend, 63, "S", 3000000001, 0, ""})
+		p.tcp(seen{"eth0", backend, theClient, 64, "SA", y, 3000000002, ""})
+	}
+	p := newTape(t)
+	side(p, theBackend, 5)
+	write(t, dir, "node2/eth0.pcapng", p.bytes())
+	c := only(t, dir)
+	if c.Verdict != resolve.Deduced || backendsOf(c) != theBackend || !strings.Contains(c.Reason, "captures show one connection only from this client") || len(c.Backends[0].Evidence) != 2 {
+		t.Errorf("%+v", c)
+	}
+	p = newTape(t)
+	side(p, theBackend, 5)
+	side(p, "10.244.0.7:80", 6)
+	write(t, dir, "node2/eth0.pcapng", p.bytes())
+	var a resolve.Answer
+	check(t, json.Unmarshal([]byte(cli(t, "ask", dir, "--to", "default/nginx", "-o", "json").out), &a))
+	if len(a.Connections) != 1 || a.Connections[0].Verdict != resolve.Candidates {
+		t.Errorf("%+v", a.Connections)
+	}
 }
