@@ -8,14 +8,20 @@ import (
 	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/pcap/flow"
 	"whichbackend/analyze/pcap/match"
+	"whichbackend/analyze/pcap/relay"
 	"whichbackend/analyze/record"
+	"whichbackend/store"
 )
 
 // captures is what is put together of all captures of a case.
 type captures struct {
 	matcher *match.Matcher // nil without a capture
-	list    []int          // artifacts
-	found   Found
+	relays  *relay.Relays
+	list    []int // artifacts
+	// renumbered leads from the sections of the database that is being read to
+	// those of this case.
+	renumbered map[int]int
+	found      Found
 }
 
 // Found is what the captures of a case say about each other.
@@ -75,6 +81,10 @@ func (f *filler) connect() {
 	for i := range r.Translations {
 		f.s.Translation(&r.Translations[i])
 	}
+	relayed := c.relays.Find()
+	for i := range relayed {
+		f.s.Translation(&relayed[i])
+	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
 			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
@@ -99,15 +109,7 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID}, Why: err.Error()})
 		return nil
 	}
-	if f.captures.matcher == nil {
-		f.captures.matcher = match.New()
-	}
-	if len(f.captures.list) < maxCaptures {
-		f.captures.list = append(f.captures.list, a.ID)
-	} else {
-		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
-	}
-	sum, err := flow.Read(r, &captured{f, s, f.captures.list[len(f.captures.list)-1] == a.ID})
+	sum, err := flow.Read(r, f.captured(a, s))
 	s.Lines, s.Understood, s.Ignored, s.Unknown = int(sum.Packets), int(sum.InFlows), int(sum.Known), int(sum.Unknown)
 	for _, i := range r.Interfaces() {
 		if s.Tool == "" {
@@ -115,9 +117,83 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		}
 	}
 	for _, m := range r.Remarks() {
-		f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID, Packet: m.Packet}, Why: m.Text})
+		if !m.Harmless {
+			f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID, Packet: m.Packet}, Why: m.String()})
+		}
 	}
 	a.Truncated = r.Truncated()
+	return err
+}
+
+// captured begins to take in a capture.
+func (f *filler) captured(a *record.Artifact, s *record.Section) *captured {
+	c := &f.captures
+	if c.matcher == nil {
+		c.matcher, c.relays = match.New(), relay.New()
+	}
+	matched := len(c.list) < maxCaptures
+	if matched {
+		c.list = append(c.list, a.ID)
+	} else {
+		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
+	}
+	return &captured{f, s, matched}
+}
+
+// databaseCapture takes over what a database says of a capture: the packets are
+// not in it.
+func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error {
+	f.captures.renumbered[section] = s.ID
+	to := f.captured(f.artifacts[s.Artifact-1], s)
+	interfaces, err := c.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range interfaces {
+		if i.Section == section {
+			i.Section = s.ID
+			f.s.Interface(&i)
+		}
+	}
+	undecoded, err := c.AllUndecoded()
+	if err != nil {
+		return err
+	}
+	for _, u := range undecoded {
+		if u.Section == section {
+			to.Undecoded(&u)
+		}
+	}
+	owners, err := c.Owners()
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		if o.Section == section {
+			o.Section = s.ID
+			f.s.Owner(&o)
+		}
+	}
+	return c.FlowsIn(section, func(x *store.Flow) error {
+		x.Section = s.ID
+		f.s.Flow(&x.Flow)
+		if to.matched {
+			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
+		}
+		return nil
+	})
+}
+
+// databaseRelays takes over what proxies carried on, which a database tells no
+// more from its flows.
+func (f *filler) databaseRelays(c *Case) error {
+	list, err := c.Crossings()
+	for _, t := range list {
+		if t.Relay {
+			t.Section, t.Behind.Section = f.captures.renumbered[t.Section], f.captures.renumbered[t.Behind.Section]
+			f.s.Translation(&t)
+		}
+	}
 	return err
 }
 
@@ -131,6 +207,9 @@ type captured struct {
 func (c *captured) Interface(i *record.Interface) {
 	i.Section = c.sec.ID
 	c.s.Interface(i)
+	if c.matched {
+		c.captures.relays.AddInterface(i, relay.Place{Capture: c.sec.Artifact})
+	}
 }
 
 func (c *captured) Flow(f *record.Flow) {
@@ -138,6 +217,7 @@ func (c *captured) Flow(f *record.Flow) {
 	c.s.Flow(f)
 	if c.matched {
 		c.captures.matcher.Add(f, match.Place{Capture: c.sec.Artifact, Clock: clockKey(c.sec.Artifact)})
+		c.captures.relays.Add(f, relay.Place{Capture: c.sec.Artifact})
 	}
 }
 

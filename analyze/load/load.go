@@ -422,12 +422,16 @@ func (f *filler) database(name string) error {
 		return err
 	}
 	firstSection := len(f.sections)
+	f.captures.renumbered = map[int]int{}
 	for _, a := range old {
 		if err := f.databaseArtifact(c, base, a, sections); err != nil {
 			return fmt.Errorf("%s: %w", path.Join(name, a.Path), err)
 		}
 	}
 	f.scopes(f.sections[firstSection:])
+	if err := f.databaseRelays(c); err != nil {
+		return err
+	}
 	f.warnings = append(f.warnings, c.Warnings...)
 	if f.damaged == nil {
 		f.damaged = c.Damaged
@@ -477,11 +481,17 @@ func (f *filler) databaseArtifact(c *Case, base int, a record.Artifact, sections
 		if err != nil {
 			return err
 		}
+		old := s.ID
 		s.ID, s.Artifact = len(f.sections)+1, n.ID
 		f.sections = append(f.sections, &s)
 		for _, p := range problems {
 			p.Section = s.ID
 			f.s.Problem(&p)
+		}
+		if s.Format == "pcap" || s.Format == "pcapng" {
+			if err := f.databaseCapture(c, old, &s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -222,8 +222,9 @@ type Translation struct {
 	Tier   Tier
 	Behind Pos
 	Relay  bool
-	// Requests is how many requests of the connection went this way, where
-	// Request is set and a capture tells; 0: not said.
+	// Requests is how many requests of a downstream connection were seen to go
+	// to this upstream connection, others may have gone unseen. 0: the
+	// connection as a whole did, or nobody counted. Only with Relay.
 	Requests int
 }
 

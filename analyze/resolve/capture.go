@@ -57,7 +57,7 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 		return nil, err
 	}
 	groups := map[int][]view{}
-	near := map[int]bool{}
+	near, tied := map[int]bool{}, map[int]bool{}
 	for _, v := range list {
 		if v.Tuple != cur || v.Protocol != c.protocol {
 			continue
@@ -66,19 +66,21 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 		v.order = order
 		groups[v.Conversation] = append(groups[v.Conversation], v)
 		near[v.Conversation] = near[v.Conversation] || ok && !weak || c.conversations[v.Conversation]
-		if ok || c.conversations[v.Conversation] {
-			r.usedFlows[v.Conversation] = true // weakly tied flows are no connection of their own either
-		}
+		tied[v.Conversation] = tied[v.Conversation] || ok
 	}
 	var found []view
+	several := false
 	for id, g := range groups {
-		if !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
+		if !tied[id] && !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
 			continue
 		}
-		if found != nil {
-			return nil, nil
+		r.usedFlows[id] = true // what is tied weakly is no connection of its own either
+		if near[id] {
+			found, several = g, several || found != nil
 		}
-		found = g
+	}
+	if several {
+		return nil, nil
 	}
 	return found, nil
 }
@@ -119,15 +121,19 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 	if err != nil {
 		return nil, nil, err
 	}
-	member := map[record.Pos]bool{}
+	member := map[int]bool{}
 	for _, v := range group {
-		member[record.Pos{Section: v.Section, Packet: v.Packet}] = true
+		member[v.Conversation] = true
 	}
 	several := false
 	for i := range list {
 		t := &list[i]
+		if t.Before != cur || t.Protocol != group[0].Protocol || !r.current[t.Section] || !r.current[t.Behind.Section] {
+			continue
+		}
+		f := r.flowHolding(t.Pos, t.Before)
 		switch {
-		case t.Before != cur || t.Protocol != group[0].Protocol || !member[t.Pos] || !r.current[t.Behind.Section]:
+		case f == nil || !member[f.Conversation]:
 		case t.Relay:
 			relays = append(relays, *t)
 		case nat != nil && nat.After != t.After:
@@ -305,6 +311,9 @@ func (r *resolver) compare(c *conn, i int, path []record.Tuple, t *record.Transl
 		group, err := r.viewsAt(t.Behind)
 		if err != nil {
 			return err
+		}
+		for _, v := range group {
+			r.usedFlows[v.Conversation] = true
 		}
 		last := t
 		if t, _, err = r.crossings(t.After, group); err != nil {

@@ -48,8 +48,16 @@ func (r *resolver) evidenceOf(ts []record.Translation) []Evidence {
 	sort.SliceStable(sorted, func(i, j int) bool { return r.less(sorted[i].Pos, sorted[j].Pos) })
 	out := []Evidence{}
 	for _, t := range sorted {
-		out = append(out, r.evidence(t.Pos)...)
-		out = append(out, r.evidence(t.Behind)...)
+		if t.Via != record.ViaCapture {
+			out = append(out, r.evidence(t.Pos)...)
+			continue
+		}
+		if f := r.flowHolding(t.Pos, t.Before); f != nil {
+			out = append(out, r.packetEvidence(f, t.Packet)...)
+		}
+		if f := r.flowHolding(t.Behind, t.After); f != nil {
+			out = append(out, r.packetEvidence(f, t.Behind.Packet)...)
+		}
 	}
 	return out
 }

@@ -72,20 +72,25 @@ func stateFrom(f *store.Flow) string {
 }
 
 // readOutcome puts together what the views of a connection tell of its
-// handshake: the nearest to the client decides, and any that saw an answer
-// tells that there was one.
+// handshake: those of the addresses nearest to the client decide, and one of
+// them that saw an answer tells that there was one. Others may have seen one
+// direction only.
 func (r *resolver) readOutcome(c *conn) {
-	answered := false
+	answered := outcome{}
 	for i := range c.views {
-		o := outcomeOf(&c.views[i].Flow)
-		answered = answered || o.word == "answered"
-		if c.outcome.word == "" && o.word != "" || c.outcome.word == "unanswered" && o.word != "unanswered" && o.word != "" {
+		v := &c.views[i]
+		o := outcomeOf(&v.Flow)
+		if o.word == "answered" && answered.word == "" {
+			answered = o
+		}
+		near := v.Tuple == c.views[0].Tuple
+		if o.word != "" && (c.outcome.word == "" || near && c.outcome.word == "unanswered") {
 			c.outcome = o
 		}
 	}
-	if answered && c.outcome.word != "answered" {
-		c.against = "a capture behind it shows an answer, which did not reach the client's side"
-		c.outcome.word = "answered"
+	if answered.word != "" && c.outcome.word != "answered" {
+		c.against = "a capture behind it shows an answer, and none on the client's side does"
+		c.outcome = answered
 	}
 }
 

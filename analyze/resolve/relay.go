@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"whichbackend/analyze/record"
+	"whichbackend/store"
 )
 
 // relayStep makes a step of what captures show of a proxy: the connection, or
@@ -35,7 +36,9 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 		kept = append(kept, t)
 		hosts[t.After.Destination] += max(t.Requests, 1)
 		requests = requests || t.Request
-		r.useFlowAt(t.Behind)
+		if f := r.flowHolding(t.Behind, t.After); f != nil {
+			r.usedFlows[f.Conversation] = true
+		}
 	}
 	if len(kept) == 0 {
 		return step{}, false, nil
@@ -95,10 +98,7 @@ func (r *resolver) relayMechanism(p *place, cur record.Tuple) string {
 			}
 		}
 	}
-	if meshPorts[cur.Destination.Port()] != "" {
-		return r.captureMechanism(p)
-	}
-	return ""
+	return "" // the number of a port alone makes nobody a mesh
 }
 
 // weakest is the least sure way in which several translations were recognised.
@@ -143,11 +143,16 @@ func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[ne
 	}
 }
 
-// useFlowAt notes that a path explains a flow.
-func (r *resolver) useFlowAt(pos record.Pos) {
-	f, err := r.st.FlowAt(pos.Section, pos.Packet)
+// flowHolding is the flow of a tuple that holds a packet.
+func (r *resolver) flowHolding(pos record.Pos, tuple record.Tuple) *store.Flow {
+	list, err := r.st.FlowsFrom(tuple.Source)
 	r.keep(err)
-	if f != nil {
-		r.usedFlows[f.Conversation] = true
+	var found *store.Flow
+	for i := range list {
+		f := &list[i]
+		if f.Section == pos.Section && f.Tuple == tuple && f.Packet <= pos.Packet && (found == nil || f.Packet > found.Packet) {
+			found = f
+		}
 	}
+	return found
 }

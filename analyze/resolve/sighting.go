@@ -140,6 +140,8 @@ func packetText(f *store.Flow, packet int) (string, time.Time) {
 		what = "FIN"
 	case packet == f.Server.FIN && packet > 0:
 		what, back = "FIN", true
+	case packet != f.Packet:
+		what = "a request"
 	case f.Protocol == record.TCP:
 		what = "first packet captured"
 	default:

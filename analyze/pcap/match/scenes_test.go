@@ -121,6 +121,10 @@ var nats = []scene{
 		b.see(web(), routerIn(toVIP), oneWayOnly)
 		b.see(web(), out)
 	}, []string{dnat + "strong"}},
+	{"one direction behind, which mirrored traffic shows as well", func(b *bench) {
+		b.see(web(), routerIn(toVIP))
+		b.see(web(), routerOut(toBackend, 1), oneWayOnly)
+	}, []string{dnat + "weak"}},
 	{"one direction without timestamps", func(b *bench) {
 		b.see(bare(web()), routerIn(toVIP), oneWayOnly)
 		b.see(bare(web()), routerOut(toBackend, 1), oneWayOnly)
@@ -356,5 +360,26 @@ var traps = []scene{
 		b.see(x, routerIn(toVIP))
 		x.request += " and more"
 		b.see(x, routerOut(toBackend, 1))
+	}, nil},
+	{"one report to two collectors", func(b *bench) {
+		x := dns()
+		x.noAnswer = true
+		b.see(x, routerIn(tuple("10.1.0.2:40000", "10.3.0.1:514")))
+		b.see(x, atBackend(tuple("10.1.0.2:40001", "10.3.0.2:514"), 1))
+	}, nil},
+	{"a replay an hour later, midstream", func(b *bench) {
+		b.see(web(), routerIn(toVIP), midstream)
+		b.see(later(time.Hour), routerOut(toBackend, 1), midstream)
+	}, nil},
+	{"more than two numbers of servers, though each waits for the last", func(b *bench) {
+		b.see(web(), routerIn(toVIP))
+		for i, to := range []record.Tuple{toBackend, masked} {
+			out := routerOut(to, 1+i)
+			out.s, out.distance = 99_999_999+uint32(i), time.Duration(200+i)*time.Microsecond
+			b.see(web(), out, func(f *record.Flow) {
+				f.Client.SYNTime = noon.Add(time.Duration(2+2*i) * time.Millisecond)
+				f.Server.SYNTime = f.Client.SYNTime.Add(time.Millisecond)
+			})
+		}
 	}, nil},
 }
