@@ -1,6 +1,17 @@
 // Package flow turns the packets of one capture into flows: one for each
-// conversation and place where it was seen. It keeps no payload but what
+// conversation and place where it was seen. A place is an interface, in a
+// capture of all interfaces the device or the leg, and the wrapping, with the
+// addresses of tunnels in either direction. It keeps no payload but what
 // record.Flow tells, and knows nothing of other captures.
+//
+// The hashes of payloads (Half.Begin, Segment.Hash, Exchange.Begin and
+// RequestID) are the same in every run and capture. Begin is made otherwise than
+// the others, so compare it with itself only.
+//
+// A flow goes on until its tuple is used anew: by a SYN (see reused), or by a
+// datagram behind a long silence (see quiet). In Cilium's tunnels the ID is the
+// identity of the sender and so differs by direction: the flow has both, and
+// its Encapsulation is that of the client's packets (see answered).
 package flow
 
 import (
@@ -39,9 +50,10 @@ type Summary struct {
 }
 
 // Read reads a capture to its end and gives the sink what it says. One
-// goroutine reads and decodes, while the caller's brings the flows up to date:
-// on two cores that takes two thirds of the time. An error is one of reading,
-// and then what was read before it has been given to the sink.
+// goroutine reads and decodes, which takes about half of the work, while the
+// caller's brings the flows up to date. Which of them waits for the other
+// changes nothing in the result. An error is one of reading, and then what was
+// read before it has been given to the sink.
 func Read(r *pcap.Reader, sink Sink) (Summary, error) {
 	t, err := newTable()
 	if err != nil {
