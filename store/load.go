@@ -59,7 +59,9 @@ func (b *bulk) flush() error {
 type loader struct {
 	tx                                                                             *sql.Tx
 	sockets, translations, services, backends, owners, addresses, problems, blocks bulk
-	service                                                                        int
+	flows, conversations, crossings, interfaces, undecoded                         bulk
+	service, flow                                                                  int
+	half                                                                           []byte
 	err                                                                            error
 }
 
@@ -70,7 +72,8 @@ func newLoader(db *sql.DB) (*loader, error) {
 	}
 	l := &loader{tx: tx}
 	for table, b := range map[string]*bulk{"socket": &l.sockets, "translation": &l.translations, "service": &l.services,
-		"backend": &l.backends, "owner": &l.owners, "address": &l.addresses, "problem": &l.problems, "block": &l.blocks} {
+		"backend": &l.backends, "owner": &l.owners, "address": &l.addresses, "problem": &l.problems, "block": &l.blocks,
+		"flow": &l.flows, "conversation": &l.conversations, "crossing": &l.crossings, "interface": &l.interfaces, "undecoded": &l.undecoded} {
 		b.tx, b.table = tx, table
 	}
 	return l, nil
@@ -128,6 +131,10 @@ func socketEnd(a netip.AddrPort, cut string) any {
 
 // Translation stores one translation.
 func (s *Store) Translation(t *record.Translation) {
+	if t.Via == record.ViaCapture {
+		s.crossing(t)
+		return
+	}
 	flags := flag(1, t.Unreplied) | flag(2, t.Assured) | flag(4, t.Offloaded) | flag(8, t.Closing) |
 		flag(16, t.Selects) | flag(32, t.Loopback) | flag(64, t.Ingress) | flag(128, t.Request) | flag(256, t.Proxied)
 	var start any
@@ -158,7 +165,7 @@ func (s *Store) Owner(o *record.Owner) {
 		addr = o.Address.String()
 	}
 	s.in.keep(s.in.owners.add(o.Section, o.Line, none(o.Pointer), addr, string(o.Kind), o.Namespace, o.Name, o.Host, o.Workload, o.State, o.HostNetwork,
-		o.ContainerID, none(int64(o.PID)), o.Netns, strings.Join(o.Containers, ","), o.Ready, o.Total))
+		o.ContainerID, none(int64(o.PID)), o.Netns, strings.Join(o.Containers, ","), o.Ready, o.Total, none(o.Packet)))
 }
 
 // Address stores one address of a network namespace.
@@ -168,7 +175,7 @@ func (s *Store) Address(a *record.Address) {
 
 // Problem stores one problem.
 func (s *Store) Problem(p *record.Problem) {
-	s.in.keep(s.in.problems.add(p.Section, p.Line, none(p.Pointer), p.Text, p.Why))
+	s.in.keep(s.in.problems.add(p.Section, p.Line, none(p.Packet), none(p.Pointer), p.Text, p.Why))
 }
 
 // Input is one argument of the command line.
@@ -202,7 +209,8 @@ func (s *Store) Finish(inputs []Input, artifacts []*record.Artifact, sections []
 		l.keep(st.add(x.ID, x.Artifact, x.Line, x.Format, x.Tool, x.Command, x.Scope.Host, string(x.Scope.Kind), x.Scope.Namespace, x.Scope.Name, x.Lines, x.Understood, x.Ignored, x.Unknown))
 	}
 	l.keep(st.flush())
-	for _, b := range []*bulk{&l.sockets, &l.translations, &l.services, &l.backends, &l.owners, &l.addresses, &l.problems, &l.blocks} {
+	for _, b := range []*bulk{&l.sockets, &l.translations, &l.services, &l.backends, &l.owners, &l.addresses, &l.problems, &l.blocks,
+		&l.flows, &l.conversations, &l.crossings, &l.interfaces, &l.undecoded} {
 		l.keep(b.flush())
 	}
 	if l.err != nil {

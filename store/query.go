@@ -60,10 +60,11 @@ func (s *Store) AllMissing() ([]Missing, error) {
 
 // Problems returns the problems of one section.
 func (s *Store) Problems(section int) ([]record.Problem, error) {
-	return query(s, "SELECT section, line, pointer, text, why FROM problem WHERE section = ? ORDER BY line, pointer, why", func(r *sql.Rows) (p record.Problem, err error) {
+	return query(s, "SELECT section, line, packet, pointer, text, why FROM problem WHERE section = ? ORDER BY line, packet, pointer, why", func(r *sql.Rows) (p record.Problem, err error) {
 		var ptr sql.NullString
-		err = r.Scan(&p.Section, &p.Line, &ptr, &p.Text, &p.Why)
-		p.Pointer = ptr.String
+		var packet sql.NullInt64
+		err = r.Scan(&p.Section, &p.Line, &packet, &ptr, &p.Text, &p.Why)
+		p.Pointer, p.Packet = ptr.String, int(packet.Int64)
 		return p, err
 	}, section)
 }
@@ -106,13 +107,13 @@ func (s *Store) Services() ([]record.Service, error) {
 
 // Owners returns all owners.
 func (s *Store) Owners() ([]record.Owner, error) {
-	return query(s, `SELECT section, line, pointer, address, kind, namespace, name, host, workload, state, host_network, container_id, pid, netns, containers, ready, total
+	return query(s, `SELECT section, line, pointer, address, kind, namespace, name, host, workload, state, host_network, container_id, pid, netns, containers, ready, total, packet
 		FROM owner ORDER BY rowid`, func(r *sql.Rows) (o record.Owner, err error) {
 		var addr, containers string
 		var ptr sql.NullString
-		var pid sql.NullInt64
-		err = r.Scan(&o.Section, &o.Line, &ptr, &addr, &o.Kind, &o.Namespace, &o.Name, &o.Host, &o.Workload, &o.State, &o.HostNetwork, &o.ContainerID, &pid, &o.Netns, &containers, &o.Ready, &o.Total)
-		o.Pointer, o.PID = ptr.String, int(pid.Int64)
+		var pid, packet sql.NullInt64
+		err = r.Scan(&o.Section, &o.Line, &ptr, &addr, &o.Kind, &o.Namespace, &o.Name, &o.Host, &o.Workload, &o.State, &o.HostNetwork, &o.ContainerID, &pid, &o.Netns, &containers, &o.Ready, &o.Total, &packet)
+		o.Pointer, o.PID, o.Packet = ptr.String, int(pid.Int64), int(packet.Int64)
 		o.Address, _ = netip.ParseAddr(addr)
 		if containers != "" {
 			o.Containers = strings.Split(containers, ",")
@@ -216,17 +217,28 @@ func (s *Store) Rewritten(ports []uint16) (made map[netip.AddrPort][]netip.AddrP
 		made[a] = append(made[a], readEndpoint(before))
 		return nil
 	})
+	if err != nil {
+		return nil, false, err
+	}
+	crossings, err := s.Crossings()
+	for _, t := range crossings {
+		whole = whole && !t.Relay
+		if t.After.Source != t.Before.Source {
+			made[t.After.Source] = append(made[t.After.Source], t.Before.Source)
+		}
+	}
 	return made, whole, err
 }
 
-// Sources returns the endpoints of an address that translations enter with,
-// each once.
+// Sources returns the endpoints of an address that translations enter with or
+// that flows begin at, each once.
 func (s *Store) Sources(a netip.Addr) ([]netip.AddrPort, error) {
 	first, last := endpoint(netip.AddrPortFrom(a, 0)), endpoint(netip.AddrPortFrom(a, 65535))
 	if !a.Is4() {
 		first, last = "["+a.String()+"]:", "["+a.String()+"];" // a semicolon follows the colon
 	}
-	return query(s, "SELECT DISTINCT before_source FROM translation WHERE before_source BETWEEN ? AND ?", func(r *sql.Rows) (netip.AddrPort, error) {
+	return query(s, `SELECT before_source FROM translation WHERE before_source BETWEEN ?1 AND ?2
+		UNION SELECT source FROM flow WHERE source BETWEEN ?1 AND ?2`, func(r *sql.Rows) (netip.AddrPort, error) {
 		var v any
 		err := r.Scan(&v)
 		return readEndpoint(v), err

@@ -51,11 +51,36 @@ CREATE TABLE backend (
 CREATE TABLE owner (
   section INTEGER, line INTEGER, pointer TEXT, address TEXT, kind TEXT, namespace TEXT, name TEXT, host TEXT,
   workload TEXT, state TEXT, host_network INTEGER, container_id TEXT, pid INTEGER, netns TEXT,
-  containers TEXT, ready INTEGER, total INTEGER);
+  containers TEXT, ready INTEGER, total INTEGER, packet INTEGER);
 
 CREATE TABLE address (section INTEGER, line INTEGER, pointer TEXT, prefix TEXT, device TEXT, peer TEXT);
 
 -- What the collector could not record, from the manifest.
 CREATE TABLE missing (input INTEGER, host TEXT, what TEXT, because TEXT, detail TEXT);
 
-CREATE TABLE problem (section INTEGER, line INTEGER, pointer TEXT, text TEXT, why TEXT);
+CREATE TABLE problem (section INTEGER, line INTEGER, packet INTEGER, pointer TEXT, text TEXT, why TEXT);
+
+-- Conversations in captures. client and server are arrays of JSON, which cost
+-- one value to write where columns cost twenty: packets, bytes, payload, syn,
+-- syns, fin, rst, isn, mss, scale, ttl, data, the time of the SYN, the stamps
+-- of SYNs. Times are nanoseconds since 1970. flags: 1 guessed, 2 HTTP
+CREATE TABLE flow (
+  id INTEGER PRIMARY KEY, section INTEGER, packet INTEGER, protocol INTEGER, source, destination, flags INTEGER,
+  interface INTEGER, device TEXT, leg TEXT, encapsulation TEXT, first INTEGER, last INTEGER, client TEXT, server TEXT, duplicates INTEGER,
+  fault TEXT, announced_source, announced_destination, server_name TEXT, exchanged INTEGER, digest BLOB);
+
+-- Flows that are views of one conversation; a flow that stands alone is not here.
+CREATE TABLE conversation (flow INTEGER PRIMARY KEY, number INTEGER);
+
+-- One connection on two sides of a NAT or a proxy, in captures. flags as of
+-- translation, and 512 relay
+CREATE TABLE crossing (
+  section INTEGER, packet INTEGER, behind_section INTEGER, behind_packet INTEGER, protocol INTEGER,
+  before_source, before_destination, after_source, after_destination,
+  tier TEXT, state TEXT, flags INTEGER, start INTEGER, duration INTEGER, requests INTEGER);
+
+CREATE TABLE interface (
+  section INTEGER, number INTEGER, name TEXT, link_type INTEGER, snaplen INTEGER, filter TEXT,
+  packets INTEGER, cut INTEGER, dropped INTEGER, lossy INTEGER, first INTEGER, last INTEGER);
+
+CREATE TABLE undecoded (section INTEGER, packet INTEGER, reason TEXT, packets INTEGER, known INTEGER);

@@ -20,7 +20,7 @@ import (
 
 // SchemaVersion is the version of the tables. A file of another version is
 // not read; its bundle is loaded again.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // applicationID marks the file as ours in SQLite's header ("wbkd").
 const applicationID = 0x77626b64
@@ -180,13 +180,20 @@ func (s *Store) stmt(query string) (*sql.Stmt, error) {
 
 var viewMacro = regexp.MustCompile(`\{(\w+):([\w.]+)(?::(\w+))?\}`)
 
-// expandViews writes out {endpoint:c} and {protocol:c}, the SQL that makes an
-// endpoint or a protocol number readable without any function of ours, so
-// that the views work in every sqlite3.
+// expandViews writes out {endpoint:c}, {protocol:c} and {half:c}, the SQL that
+// makes an endpoint, a protocol number or what one end of a flow sent readable
+// without any function of ours, so that the views work in every sqlite3.
 func expandViews(text string) string {
 	return viewMacro.ReplaceAllStringFunc(text, func(m string) string {
 		p := viewMacro.FindStringSubmatch(m)
 		c := p[2]
+		if p[1] == "half" {
+			var cols []string
+			for i, name := range halfColumns {
+				cols = append(cols, fmt.Sprintf("json_extract(f.%s, '$[%d]') AS %s_%s", c, i, c, name))
+			}
+			return strings.Join(cols, ", ")
+		}
 		if p[1] == "protocol" {
 			return "CASE " + c + " WHEN 6 THEN 'tcp' WHEN 17 THEN 'udp' WHEN 132 THEN 'sctp' WHEN 1 THEN 'icmp' WHEN 58 THEN 'icmpv6' WHEN 0 THEN NULL ELSE " + c + " END"
 		}

@@ -3,6 +3,12 @@ CREATE INDEX socket_local ON socket (local);
 CREATE INDEX socket_remote ON socket (remote);
 CREATE INDEX translation_before ON translation (before_source);
 CREATE INDEX translation_served ON translation (after_destination);
+CREATE INDEX flow_source ON flow (source);
+CREATE INDEX flow_destination ON flow (destination);
+CREATE INDEX flow_at ON flow (section, packet);
+CREATE INDEX conversation_number ON conversation (number);
+CREATE INDEX crossing_before ON crossing (before_source);
+CREATE INDEX crossing_after ON crossing (after_source);
 
 CREATE VIEW artifacts AS
 SELECT a.id AS artifact, i.path AS input, a.path, s.line AS first_line, s.format, s.tool, s.command,
@@ -24,8 +30,33 @@ SELECT {protocol:t.protocol} AS protocol, t.via AS mechanism,
   t.state, t.flags & 1 <> 0 AS unreplied, t.flags & 2 <> 0 AS assured, t.event, t.timeout, t.zone, t.mark,
   t.packets, t.bytes, t.service AS service_id, t.backend AS backend_id, t.cluster, t.request_id, t.response_flags, t.peer,
   CASE WHEN t.start THEN strftime('%Y-%m-%dT%H:%M:%fZ', t.start / 1e9, 'unixepoch') END AS start,
-  s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, t.line, t.pointer
-FROM translation t JOIN section s ON s.id = t.section JOIN artifact a ON a.id = s.artifact;
+  s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, t.line, t.pointer, NULL AS packet, NULL AS tier, NULL AS behind_artifact, NULL AS behind_packet
+FROM translation t JOIN section s ON s.id = t.section JOIN artifact a ON a.id = s.artifact
+UNION ALL
+SELECT {protocol:t.protocol}, 'capture',
+  {endpoint:t.before_source}, {endpoint:t.before_destination}, {endpoint:t.after_source}, {endpoint:t.after_destination},
+  t.state, t.flags & 1 <> 0, 0, NULL, -1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  CASE WHEN t.start THEN strftime('%Y-%m-%dT%H:%M:%fZ', t.start / 1e9, 'unixepoch') END,
+  s.host, s.kind, s.namespace, s.name, a.path, NULL, NULL, t.packet, t.tier, b.path, t.behind_packet
+FROM crossing t JOIN section s ON s.id = t.section JOIN artifact a ON a.id = s.artifact
+  LEFT JOIN section r ON r.id = t.behind_section LEFT JOIN artifact b ON b.id = r.artifact;
+
+CREATE VIEW flows AS
+SELECT f.id AS flow, coalesce(c.number, f.id) AS conversation, {protocol:f.protocol} AS protocol,
+  {endpoint:f.source} AS client, {endpoint:f.destination} AS server, f.flags & 1 <> 0 AS guessed,
+  f.device, f.leg, f.encapsulation,
+  strftime('%Y-%m-%dT%H:%M:%fZ', f.first / 1e9, 'unixepoch') AS first, strftime('%Y-%m-%dT%H:%M:%fZ', f.last / 1e9, 'unixepoch') AS last, (f.last - f.first) / 1e9 AS duration,
+  {half:client}, {half:server},
+  f.duplicates, f.fault, {endpoint:f.announced_source} AS announced_client, {endpoint:f.announced_destination} AS announced_server, f.server_name, f.exchanged AS exchanges,
+  s.host, s.kind AS scope, s.namespace, s.name, a.path AS artifact, f.packet
+FROM flow f LEFT JOIN conversation c ON c.flow = f.id JOIN section s ON s.id = f.section JOIN artifact a ON a.id = s.artifact;
+
+CREATE VIEW captures AS
+SELECT a.path AS artifact, i.number AS interface, i.name AS device, i.link_type, i.snaplen, i.filter, i.packets, i.cut,
+  CASE WHEN i.lossy THEN i.dropped END AS dropped,
+  strftime('%Y-%m-%dT%H:%M:%fZ', i.first / 1e9, 'unixepoch') AS first, strftime('%Y-%m-%dT%H:%M:%fZ', i.last / 1e9, 'unixepoch') AS last,
+  s.host, s.kind AS scope, s.namespace, s.name
+FROM interface i JOIN section s ON s.id = i.section JOIN artifact a ON a.id = s.artifact;
 
 CREATE VIEW services AS
 SELECT v.source, v.mechanism, {protocol:v.protocol} AS protocol, {endpoint:v.address} AS vip,
@@ -37,12 +68,12 @@ FROM service v LEFT JOIN backend b ON b.service = v.id JOIN section s ON s.id = 
 
 CREATE VIEW owners AS
 SELECT o.address, o.kind, o.namespace, o.name, coalesce(nullif(o.host, ''), s.host) AS host, o.workload, o.state, o.container_id, o.pid, o.netns,
-  a.path AS artifact, o.line, o.pointer
+  a.path AS artifact, o.line, o.pointer, o.packet
 FROM owner o JOIN section s ON s.id = o.section JOIN artifact a ON a.id = s.artifact
 UNION ALL
-SELECT substr(d.prefix, 1, instr(d.prefix, '/') - 1), s.kind, s.namespace, s.name, s.host, '', '', '', NULL, '', a.path, d.line, d.pointer
+SELECT substr(d.prefix, 1, instr(d.prefix, '/') - 1), s.kind, s.namespace, s.name, s.host, '', '', '', NULL, '', a.path, d.line, d.pointer, NULL
 FROM address d JOIN section s ON s.id = d.section JOIN artifact a ON a.id = s.artifact;
 
 CREATE VIEW problems AS
-SELECT a.path AS artifact, p.line, p.pointer, p.text, p.why, s.format
+SELECT a.path AS artifact, p.line, p.pointer, p.text, p.why, s.format, p.packet
 FROM problem p JOIN section s ON s.id = p.section JOIN artifact a ON a.id = s.artifact;

@@ -1,8 +1,11 @@
 package load
 
 import (
+	"encoding/json"
 	"sort"
+	"time"
 
+	"whichbackend/analyze/pcap/decode"
 	"whichbackend/analyze/record"
 )
 
@@ -16,6 +19,9 @@ type Inspection struct {
 	Inputs    []InputInfo `json:"inputs" yaml:"inputs"`
 	Artifacts []Inspected `json:"artifacts" yaml:"artifacts"`
 	Formats   []FormatSum `json:"formats" yaml:"formats"`
+	Captures  []Captured  `json:"captures,omitempty" yaml:"captures,omitempty"`
+	Clocks    []Clock     `json:"clocks,omitempty" yaml:"clocks,omitempty"`
+	Unused    []Unused    `json:"unused,omitempty" yaml:"unused,omitempty"`
 	Missing   []Missing   `json:"missing,omitempty" yaml:"missing,omitempty"`
 	Warnings  []string    `json:"warnings" yaml:"warnings"`
 }
@@ -48,9 +54,45 @@ type Inspected struct {
 // ProblemInfo is one line that was not understood.
 type ProblemInfo struct {
 	Line    int    `json:"line,omitempty" yaml:"line,omitempty"`
+	Packet  int    `json:"packet,omitempty" yaml:"packet,omitempty"`
 	Pointer string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
 	Text    string `json:"text" yaml:"text"`
 	Why     string `json:"why" yaml:"why"`
+}
+
+// Captured is what a packet capture holds, and what is missing in it: what was
+// not seen there may have passed nevertheless.
+type Captured struct {
+	Path       string      `json:"path" yaml:"path"`
+	Packets    uint64      `json:"packets" yaml:"packets"`
+	Flows      int         `json:"flows" yaml:"flows"`
+	Interfaces []Interface `json:"interfaces" yaml:"interfaces"`
+	// Undecoded are packets of which no flow was made.
+	Undecoded []Undecoded `json:"undecoded,omitempty" yaml:"undecoded,omitempty"`
+	Truncated bool        `json:"truncated,omitempty" yaml:"truncated,omitempty"`
+}
+
+// Interface is one interface of a capture.
+type Interface struct {
+	Name     string `json:"name,omitempty" yaml:"name,omitempty"`
+	LinkType string `json:"link_type" yaml:"link_type"`
+	Snaplen  uint32 `json:"snaplen,omitempty" yaml:"snaplen,omitempty"` // omitted: no limit
+	Filter   string `json:"filter,omitempty" yaml:"filter,omitempty"`
+	Packets  uint64 `json:"packets" yaml:"packets"`
+	Cut      uint64 `json:"cut" yaml:"cut"` // packets kept only in part
+	// Dropped is omitted where the file does not tell it.
+	Dropped *uint64 `json:"dropped,omitempty" yaml:"dropped,omitempty"`
+	First   string  `json:"first,omitempty" yaml:"first,omitempty"`
+	Last    string  `json:"last,omitempty" yaml:"last,omitempty"`
+}
+
+// Undecoded counts packets of which no flow was made, by the reason.
+type Undecoded struct {
+	Reason  string `json:"reason" yaml:"reason"`
+	Packets uint64 `json:"packets" yaml:"packets"`
+	Packet  int    `json:"packet" yaml:"packet"` // the first of them
+	// Known is true for packets of no conversation, which nobody misses.
+	Known bool `json:"known" yaml:"known"`
 }
 
 // FormatSum sums the coverage of one format.
@@ -108,6 +150,9 @@ func (c *Case) Inspect() (*Inspection, error) {
 		out.sum(sums, s)
 	}
 	sortFormats(out.Formats)
+	if err := out.captures(c, artifacts, bySection); err != nil {
+		return nil, err
+	}
 	for _, a := range artifacts {
 		list := bySection[a.ID]
 		if len(list) == 0 {
@@ -124,12 +169,59 @@ func (c *Case) Inspect() (*Inspection, error) {
 				return nil, err
 			}
 			for _, p := range problems {
-				x.Problems = append(x.Problems, ProblemInfo{Line: p.Line, Pointer: p.Pointer, Text: p.Text, Why: p.Why})
+				x.Problems = append(x.Problems, ProblemInfo{Line: p.Line, Packet: p.Packet, Pointer: p.Pointer, Text: p.Text, Why: p.Why})
 			}
 			out.Artifacts = append(out.Artifacts, x)
 		}
 	}
 	return out, nil
+}
+
+// captures lists what the captures of a case hold.
+func (out *Inspection) captures(c *Case, artifacts []record.Artifact, sections map[int][]record.Section) error {
+	interfaces, err := c.Interfaces()
+	if err != nil {
+		return err
+	}
+	undecoded, err := c.AllUndecoded()
+	if err != nil {
+		return err
+	}
+	flows, err := c.CountFlows()
+	if err != nil {
+		return err
+	}
+	var found Found
+	if text, err := c.Meta("captures"); err != nil {
+		return err
+	} else if text != "" {
+		if err := json.Unmarshal([]byte(text), &found); err != nil {
+			return err
+		}
+	}
+	out.Clocks, out.Unused = found.Clocks, found.Unused
+	byInterface, byReason := map[int][]Interface{}, map[int][]Undecoded{}
+	for _, i := range interfaces {
+		x := Interface{Name: i.Name, LinkType: decode.LinkName(uint16(i.LinkType)), Snaplen: i.Snaplen, Filter: i.Filter, Packets: i.Packets, Cut: i.Cut}
+		if i.Lossy {
+			x.Dropped = &i.Dropped
+		}
+		if !i.First.IsZero() {
+			x.First, x.Last = i.First.Format(time.RFC3339Nano), i.Last.Format(time.RFC3339Nano)
+		}
+		byInterface[i.Section] = append(byInterface[i.Section], x)
+	}
+	for _, u := range undecoded {
+		byReason[u.Section] = append(byReason[u.Section], Undecoded{Reason: u.Reason, Packets: u.Packets, Packet: u.Packet, Known: u.Known})
+	}
+	for _, a := range artifacts {
+		for _, s := range sections[a.ID] {
+			if s.Format == "pcap" || s.Format == "pcapng" {
+				out.Captures = append(out.Captures, Captured{Path: a.Path, Packets: uint64(s.Lines), Flows: flows[s.ID], Interfaces: append([]Interface{}, byInterface[s.ID]...), Undecoded: byReason[s.ID], Truncated: a.Truncated})
+			}
+		}
+	}
+	return nil
 }
 
 func (out *Inspection) sum(index map[string]int, s record.Section) {

@@ -5,6 +5,7 @@
 package load
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"whichbackend/analyze/parse"
+	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/record"
 	"whichbackend/collect/bundle"
 	"whichbackend/store"
@@ -165,6 +167,7 @@ type filler struct {
 	inputs    []store.Input
 	warnings  []string
 	damaged   *bundle.Error
+	captures  captures
 }
 
 // fill reads all inputs into the store.
@@ -181,13 +184,14 @@ func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
 			return nil, err
 		}
 	}
+	f.connect()
 	sort.Strings(f.warnings)
 	f.warnings = slices.Compact(f.warnings)
 	for _, x := range []struct {
 		key   string
 		value any
 		set   bool
-	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}} {
+	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}, {"captures", f.captures.found, f.captures.matcher != nil}} {
 		if !x.set {
 			continue
 		}
@@ -281,8 +285,17 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 	f.artifacts = append(f.artifacts, a)
 	sum := sha256.New()
 	count := &counter{}
+	in := bufio.NewReaderSize(io.TeeReader(body, io.MultiWriter(sum, count)), 64<<10)
+	if head, _ := in.Peek(12); pcap.Is(head) {
+		err := f.capture(a, in, head)
+		if _, e := io.Copy(io.Discard, in); err == nil {
+			err = e // what stands behind the end of a damaged capture belongs to its hash
+		}
+		a.Size, a.SHA256 = count.n, hex.EncodeToString(sum.Sum(nil))
+		return err
+	}
 	text := f.s.Text(a.ID)
-	sections, err := parse.Artifact(a, io.TeeReader(body, io.MultiWriter(sum, count)), text, f.s, func() int {
+	sections, err := parse.Artifact(a, in, text, f.s, func() int {
 		f.sections = append(f.sections, nil)
 		return len(f.sections)
 	})
@@ -325,7 +338,7 @@ func (f *filler) place(artifacts []*record.Artifact, wrapper string, m *bundle.M
 		if x == nil {
 			continue
 		}
-		a.Truncated = x.Truncated
+		a.Truncated = a.Truncated || x.Truncated
 		if !x.Started.IsZero() {
 			a.Recorded = x.Started
 		}
@@ -409,12 +422,16 @@ func (f *filler) database(name string) error {
 		return err
 	}
 	firstSection := len(f.sections)
+	f.captures.renumbered = map[int]int{}
 	for _, a := range old {
 		if err := f.databaseArtifact(c, base, a, sections); err != nil {
 			return fmt.Errorf("%s: %w", path.Join(name, a.Path), err)
 		}
 	}
 	f.scopes(f.sections[firstSection:])
+	if err := f.databaseRelays(c); err != nil {
+		return err
+	}
 	f.warnings = append(f.warnings, c.Warnings...)
 	if f.damaged == nil {
 		f.damaged = c.Damaged
@@ -464,11 +481,17 @@ func (f *filler) databaseArtifact(c *Case, base int, a record.Artifact, sections
 		if err != nil {
 			return err
 		}
+		old := s.ID
 		s.ID, s.Artifact = len(f.sections)+1, n.ID
 		f.sections = append(f.sections, &s)
 		for _, p := range problems {
 			p.Section = s.ID
 			f.s.Problem(&p)
+		}
+		if s.Format == "pcap" || s.Format == "pcapng" {
+			if err := f.databaseCapture(c, old, &s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

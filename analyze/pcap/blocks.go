@@ -83,11 +83,11 @@ func (r *Reader) blocks(b *Batch, data []byte) int {
 func (r *Reader) stopAt(at int, what string, args ...any) {
 	offset := r.offset + int64(at)
 	r.note(badBlock, offset, "has, after packet %d, at byte %d, "+what+": the file is damaged there, and what follows cannot be read", append([]any{r.number, offset}, args...)...)
-	r.stopHere()
+	r.done = true
 }
 
 // oddSize tells of a block that is too small, or too large to be looked at, of
-// which there are some bytes. It is true when the block can be skipped.
+// which there are have bytes. It is true when the block can be skipped.
 func (r *Reader) oddSize(at int, kind, size uint32, padded uint64, have int) bool {
 	switch {
 	case size < blockLeast:
@@ -97,13 +97,12 @@ func (r *Reader) oddSize(at int, kind, size uint32, padded uint64, have int) boo
 		r.stopAt(at, "a section header of %d bytes, more than %d", size, maxBlock)
 		return false
 	}
-	r.note(bigBlock, r.offset+int64(at), "has, after packet %d, at byte %d, a block of type 0x%08x with %d bytes, more than %d: it was skipped", r.number, r.offset+int64(at), kind, size, maxBlock)
+	offset := r.offset + int64(at)
+	r.note(bigBlock, offset, "has, after packet %d, at byte %d, a block of type 0x%08x with %d bytes, more than %d: it was skipped", r.number, offset, kind, size, maxBlock)
 	if isPacketBlock(kind) {
 		r.number++
 	}
-	if uint64(have) < padded {
-		r.skip = padded - uint64(have)
-	}
+	r.skip = padded - uint64(have) // no buffer holds the block
 	return true
 }
 
@@ -125,11 +124,11 @@ func (r *Reader) block(b *Batch, kind uint32, body []byte, at int, swap bool) {
 	case blockStatistics:
 		r.statisticsBlock(body, offset)
 	case blockJournal:
-		r.skipped(journal, offset, "an entry of the systemd journal")
+		r.skipped(journal, offset, "an entry of the systemd journal"+counted)
 	case blockSecrets:
 		r.skipped(secrets, offset, "secrets for decryption")
 	case blockCustom, blockCustomOnly:
-		r.skipped(custom, offset, "a custom block")
+		r.skipped(custom, offset, "a custom block"+counted)
 	default:
 		if !r.again(unknownBlock) {
 			r.note(unknownBlock, offset, "has at byte %d a block of the unknown type 0x%08x, which was skipped", offset, kind)
@@ -137,9 +136,12 @@ func (r *Reader) block(b *Batch, kind uint32, body []byte, at int, swap bool) {
 	}
 }
 
+// counted warns of the numbers of packets, which else are those of Wireshark.
+const counted = ", which Wireshark counts as a packet and we do not"
+
 func (r *Reader) skipped(p problem, offset int64, what string) {
 	if !r.again(p) {
-		r.note(p, offset, "has at byte %d %s, which was skipped", offset, what)
+		r.note(p, offset, "has at byte %d %s: it was skipped", offset, what)
 	}
 }
 
@@ -227,10 +229,10 @@ func (r *Reader) add(b *Batch, at int, p block) {
 		return
 	}
 	d := &r.interfaces[number]
-	r.number++
 	if p.length < p.kept {
-		p.length = r.least(r.number, r.offset+int64(at), p.kept, p.length)
+		p.length = r.least(r.offset+int64(at), p.kept, p.length)
 	}
+	r.number++
 	out := Packet{
 		Number: r.number, Interface: number, LinkType: d.LinkType,
 		Length: int(p.length), Data: p.data[:p.kept:p.kept],

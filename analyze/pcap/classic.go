@@ -18,8 +18,8 @@ const (
 // classic is what the header of a pcap file says.
 type classic struct {
 	known   bool
-	header  int   // bytes before each packet
-	nanos   int64 // in the unit of the second field of time
+	header  int   // bytes of the header of a record
+	nanos   int64 // in a unit of a record's second field of time
 	lengths order
 }
 
@@ -60,7 +60,7 @@ func (r *Reader) fileHead(data []byte) int {
 	case magicMicro:
 		r.nanos, resolution = 1000, 6
 	case magicModified:
-		r.nanos, resolution, r.classic.header = 1000, 6, modifiedHeader
+		r.nanos, resolution, r.header = 1000, 6, modifiedHeader
 	case magicIxiaHard, magicIxiaSoft:
 		size += 4 // the size of all records
 	}
@@ -90,7 +90,7 @@ func (r *Reader) version(major, minor uint16) {
 		r.note(newVersion, 0, "is of version %d.%d of pcap, newer than 2.4, and was read like it", major, minor)
 	case major != 2:
 		r.note(badVersion, 0, "is of version %d.%d of pcap, which nothing is known about: no packet was read", major, minor)
-		r.stopHere()
+		r.done = true
 	}
 }
 
@@ -128,8 +128,9 @@ func (r *Reader) records(b *Batch, data []byte) int {
 			return at
 		}
 	}
-	d, packets, header, swap, simple := &r.interfaces[0], b.Packets, r.classic.header, r.swap, r.lengths == capturedFirst && r.classic.header == recordHeader
-	number, link, nanos := r.number, d.LinkType, r.nanos
+	d, packets, number := &r.interfaces[0], b.Packets, r.number
+	header, swap, usual := r.header, r.swap, r.lengths == capturedFirst && r.header == recordHeader
+	link, unit := d.LinkType, r.nanos
 	for len(data)-at >= header {
 		h := data[at : at+recordHeader : at+recordHeader]
 		seconds, part := binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
@@ -138,35 +139,64 @@ func (r *Reader) records(b *Batch, data []byte) int {
 			seconds, part = bits.ReverseBytes32(seconds), bits.ReverseBytes32(part)
 			kept, length = bits.ReverseBytes32(kept), bits.ReverseBytes32(length)
 		}
-		if !simple {
+		var way uint8
+		if !usual {
 			kept, length = r.lengths.sort(kept, length)
+			way = r.way(data[at:])
 		}
 		if kept > MaxPacket {
 			r.number = number
-			r.note(badRecord, r.offset+int64(at), "packet %d, at byte %d, says that it holds %d bytes, more than any packet does (%d): the file is damaged there, and what follows cannot be read", number+1, r.offset+int64(at), kept, MaxPacket)
-			r.stopHere()
+			r.tooLong(at, kept)
 			break
 		}
-		begin := at + header
-		end := begin + int(kept)
+		begin, end := at+header, at+header+int(kept)
 		if end > len(data) {
 			break
 		}
 		number++
-		t := int64(seconds)*second + int64(part)*nanos
-		if length < kept || int64(part)*nanos >= second {
-			length = r.odd(number, r.offset+int64(at), kept, length, int64(part)*nanos)
+		nanos := int64(part) * unit
+		t := int64(seconds)*second + nanos
+		if length < kept || nanos >= second {
+			r.number = number - 1
+			length = r.odd(at, kept, length, nanos)
 		}
-		p := Packet{Number: number, Time: t, LinkType: link, Length: int(length), Data: data[begin:end:end]}
-		if !simple && header == modifiedHeader {
-			p.Direction = passed(data[at+22])
-		}
-		packets = append(packets, p)
+		packets = append(packets, Packet{
+			Number: number, Time: t, LinkType: link, Direction: way,
+			Length: int(length), Data: data[begin:end:end],
+		})
 		d.count(t, length > kept)
 		at = end
 	}
 	r.number, b.Packets = number, packets
 	return at
+}
+
+// tooLong ends the packets at one that cannot be: nothing tells where the next
+// record begins.
+func (r *Reader) tooLong(at int, kept uint32) {
+	offset := r.offset + int64(at)
+	r.note(badRecord, offset, "packet %d, at byte %d, says that it holds %d bytes, more than any packet does (%d): the file is damaged there, and what follows cannot be read", r.number+1, offset, kept, MaxPacket)
+	r.done = true
+}
+
+// odd tells of a packet that says strange things, and gives its length.
+func (r *Reader) odd(at int, kept, length uint32, nanos int64) uint32 {
+	offset := r.offset + int64(at)
+	if nanos >= second && !r.again(carried) {
+		r.note(carried, offset, "packet %d, at byte %d, counts %d ns in its second: the seconds in them were carried", r.number+1, offset, nanos)
+	}
+	return r.least(offset, kept, length)
+}
+
+// least is the length on the wire, which cannot be less than what was kept.
+func (r *Reader) least(offset int64, kept, length uint32) uint32 {
+	if length >= kept {
+		return length
+	}
+	if !r.again(longerThanSent) {
+		r.note(longerThanSent, offset, "packet %d, at byte %d, holds %d bytes of %d: it was taken to have had all that it holds", r.number+1, offset, kept, length)
+	}
+	return kept
 }
 
 // sort gives the captured length first.
@@ -177,34 +207,17 @@ func (o order) sort(kept, length uint32) (uint32, uint32) {
 	return kept, length
 }
 
-// passed is the direction by the kind of linux/if_packet.h: 4 is sent, 0 to 3
-// were received.
-func passed(kind byte) uint8 {
+// way is the direction of a record of Kuznetsov's format, which tells it by the
+// kinds of linux/if_packet.h: 4 was sent, 0 to 3 were received.
+func (r *Reader) way(record []byte) uint8 {
+	const kind = 22
 	switch {
-	case kind < 4:
+	case r.header != modifiedHeader:
+		return 0
+	case record[kind] < 4:
 		return 1
-	case kind == 4:
+	case record[kind] == 4:
 		return 2
 	}
 	return 0
-}
-
-// odd tells of a packet that says strange things, and gives its length.
-func (r *Reader) odd(number int, offset int64, kept, length uint32, nanos int64) uint32 {
-	r.number = number - 1
-	if nanos >= second && !r.again(carried) {
-		r.note(carried, offset, "packet %d, at byte %d, counts %d nanoseconds above its second: they were carried", number, offset, nanos)
-	}
-	return r.least(number, offset, kept, length)
-}
-
-// least is the length on the wire, which cannot be less than what was kept.
-func (r *Reader) least(number int, offset int64, kept, length uint32) uint32 {
-	if length >= kept {
-		return length
-	}
-	if !r.again(longerThanSent) {
-		r.note(longerThanSent, offset, "packet %d, at byte %d, holds %d bytes of %d: it was taken to have passed with what it holds", number, offset, kept, length)
-	}
-	return kept
 }

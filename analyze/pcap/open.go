@@ -28,9 +28,7 @@ const (
 const (
 	// zstdWindow is what zstd itself accepts without being asked, and what
 	// --long uses. It is also the memory that a hostile file can claim.
-	zstdWindow = 128 << 20
-	// sniffWindow is all that is needed to unpack a first block.
-	sniffWindow  = 8 << 20
+	zstdWindow   = 128 << 20
 	packedBuffer = 64 << 10
 	// headSize is read before anything is known. No magic is longer.
 	headSize = 12
@@ -105,14 +103,14 @@ func packingOf(head []byte) packing {
 }
 
 // unpack gives a reader of what is inside a packed stream.
-func unpack(in io.Reader, p packing, window uint64) (io.Reader, error) {
+func unpack(in io.Reader, p packing) (io.Reader, error) {
 	switch p {
 	case gzipped:
 		return gzip.NewReader(in)
 	case zstandard:
 		// One at a time: more would decode ahead in goroutines.
 		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			return nil, err
 		}
@@ -124,13 +122,14 @@ func unpack(in io.Reader, p packing, window uint64) (io.Reader, error) {
 // Sniff tells whether a stream that begins with these bytes is a capture, or
 // one that was packed with gzip or zstd. The bytes may end anywhere. Four are
 // enough for what is not packed, and some hundred for gzip; of zstd the answer
-// is false as long as the first block, of up to SniffSize, is not whole.
+// is false as long as the first block, of up to SniffSize, is not whole. A stream
+// of zstd may take as much memory as the window that it asks for, up to 128 MiB.
 func Sniff(prefix []byte) bool {
 	p := packingOf(prefix)
 	if p == plain {
 		return Is(prefix)
 	}
-	in, err := unpack(bytes.NewReader(prefix), p, sniffWindow)
+	in, err := unpack(bytes.NewReader(prefix), p)
 	if err != nil {
 		return false
 	}
@@ -167,9 +166,12 @@ func Open(in io.Reader) (*Reader, error) {
 	head := make([]byte, headSize)
 	n := r.read(head)
 	if p := packingOf(head[:n]); p != plain && r.failed == nil {
-		packed := io.MultiReader(bytes.NewReader(head), &r.source)
-		inside, err := unpack(bufio.NewReaderSize(packed, packedBuffer), p, zstdWindow)
+		packed := io.MultiReader(bytes.NewReader(head[:n]), &r.source)
+		inside, err := unpack(bufio.NewReaderSize(packed, packedBuffer), p)
 		if err != nil {
+			if r.end(err); r.failed != nil {
+				return nil, r.failed
+			}
 			return nil, fmt.Errorf("%w: it begins with % x and cannot be unpacked: %v", ErrNotCapture, head[:n], err)
 		}
 		r.in, r.ended, head = inside, false, make([]byte, headSize)
@@ -183,6 +185,8 @@ func Open(in io.Reader) (*Reader, error) {
 		return r, nil
 	case r.damage != "":
 		return nil, fmt.Errorf("%w: it cannot be unpacked: %s", ErrNotCapture, r.damage)
+	case r.truncated:
+		return nil, fmt.Errorf("%w: it was packed, and ends before it can be known", ErrNotCapture)
 	case n == 0:
 		return nil, fmt.Errorf("%w: it is empty", ErrNotCapture)
 	}

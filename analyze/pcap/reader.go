@@ -234,9 +234,6 @@ func (r *Reader) unfinished() string {
 	return fmt.Sprintf("packet %d", r.number+1)
 }
 
-// stopHere ends the packets where the file is damaged.
-func (r *Reader) stopHere() { r.done = true }
-
 // Interfaces are those of the file so far; after the last packet they are all.
 func (r *Reader) Interfaces() []Interface {
 	out := make([]Interface, len(r.interfaces))

@@ -12,6 +12,17 @@ type Remark struct {
 	Text   string
 	// More counts what else in the file is wrong in the same way.
 	More uint64
+	// Harmless is set for what a good capture may have and nobody here needs:
+	// a block of a kind that was skipped.
+	Harmless bool
+}
+
+// String is the text, and how often it is so.
+func (m Remark) String() string {
+	if m.More == 0 {
+		return m.Text
+	}
+	return fmt.Sprintf("%s (and %d more like it)", m.Text, m.More)
 }
 
 // problem is a kind of remark: of each kind the first one is kept in words.
@@ -48,6 +59,10 @@ const (
 	problems
 )
 
+func (p problem) harmless() bool {
+	return p == secrets || p == journal || p == custom || p == unknownBlock
+}
+
 // note keeps a remark about the record at the offset, or counts it when there
 // is one of its kind.
 func (r *Reader) note(p problem, offset int64, format string, args ...any) {
@@ -55,7 +70,9 @@ func (r *Reader) note(p problem, offset int64, format string, args ...any) {
 		r.remarks[at-1].More++
 		return
 	}
-	r.remarks = append(r.remarks, Remark{Packet: r.number, Offset: offset, Text: fmt.Sprintf(format, args...)})
+	r.remarks = append(r.remarks, Remark{
+		Packet: r.number, Offset: offset, Text: fmt.Sprintf(format, args...), Harmless: p.harmless(),
+	})
 	r.noted[p] = len(r.remarks)
 }
 

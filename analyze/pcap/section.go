@@ -100,13 +100,13 @@ func (r *Reader) sectionBlock(body []byte, offset int64) {
 	r.own = sectionText{}
 	if len(body) < fields {
 		r.note(badVersion, offset, "has at byte %d a section header that is too short: what follows cannot be read", offset)
-		r.stopHere()
+		r.done = true
 		return
 	}
 	// Version 1.2 is what some wrote for 1.0.
 	if major, minor := r.u16(body[4:]), r.u16(body[6:]); major != 1 || minor != 0 && minor != 2 {
 		r.note(badVersion, offset, "has at byte %d a section of version %d.%d of pcapng, which nothing is known about: what follows cannot be read", offset, major, minor)
-		r.stopHere()
+		r.done = true
 		return
 	}
 	whole := r.options(body[fields:], func(code uint16, value []byte) {
@@ -213,8 +213,11 @@ func (r *Reader) statisticsBlock(body []byte, offset int64) {
 		switch {
 		case code == optComment:
 			// Our own collector says so: the kernel counts for the socket.
-			d.ofAll = d.ofAll || string(value) == CountsAll
-			r.comment(0, offset, value)
+			if string(value) == CountsAll {
+				d.ofAll = true
+			} else {
+				r.comment(0, offset, value)
+			}
 		case len(value) != 8:
 		case code == statisticsReceived:
 			d.Received = r.u64(value)

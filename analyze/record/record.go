@@ -222,6 +222,10 @@ type Translation struct {
 	Tier   Tier
 	Behind Pos
 	Relay  bool
+	// Requests is how many requests of a downstream connection were seen to go
+	// to this upstream connection, others may have gone unseen. 0: the
+	// connection as a whole did, or nobody counted. Only with Relay.
+	Requests int
 }
 
 // Tier is how surely two flows of captures are one connection.
@@ -336,6 +340,9 @@ const (
 	// OwnerProcess is a process of this host, told with its PID and Netns: it
 	// ties a PID to a network namespace, and holds no address of its own.
 	OwnerProcess OwnerKind = "process"
+	// OwnerName is a name that a capture gives to an address: in a DNS answer
+	// or in a name resolution block. It says nothing of who holds it.
+	OwnerName OwnerKind = "name"
 )
 
 // Owner says who holds an address, or whose network namespace is whose.

@@ -10,6 +10,7 @@ import (
 var (
 	artifactHead = []string{"PATH", "FORMAT", "TOOL", "SCOPE", "LINES", "UNDERSTOOD", "IGNORED", "UNKNOWN"}
 	formatHead   = []string{"FORMAT", "SECTIONS", "LINES", "UNDERSTOOD", "IGNORED", "UNKNOWN"}
+	captureHead  = []string{"CAPTURE", "INTERFACE", "LINK", "PACKETS", "FLOWS", "CUT", "DROPPED", "UNDECODED"}
 )
 
 // inspection writes what is in a case; wide shows every problem below its
@@ -26,6 +27,10 @@ func (o *out) inspection(in *load.Inspection, wide bool) {
 			g.add(numbered(r, 1)...)
 		}
 		o.grid(g)
+		if len(in.Captures) > 0 {
+			o.line()
+			o.grid(captureGrid(in, wide))
+		}
 	}
 	list := remarks(in)
 	if len(list) > 0 {
@@ -91,11 +96,75 @@ func formatRows(in *load.Inspection) [][]string {
 	return out
 }
 
+// captureGrid lists captures with what is missing in them: what they did not see
+// may have passed nevertheless.
+func captureGrid(in *load.Inspection, wide bool) grid {
+	g := grid{}
+	g.add(numbered(captureHead, 3)...)
+	for _, x := range in.Captures {
+		for i, r := range captureRows(x, wide) {
+			row := numbered(r, 3)
+			if i == 0 && undecoded(x) > 0 {
+				row[len(row)-1].style = yellow
+			}
+			g.add(row...)
+		}
+		for _, u := range x.Undecoded {
+			if wide || !u.Known {
+				g.note(span{text: fmt.Sprintf("    %s of no flow: %s, first packet %d", count(int(u.Packets), "packet"), u.Reason, u.Packet)})
+			}
+		}
+	}
+	return g
+}
+
+// captureRows are the rows of one capture: one for each interface, the first
+// with what counts for the whole. Interfaces without packets are left out in
+// short.
+func captureRows(x load.Captured, all bool) [][]string {
+	path := x.Path
+	if x.Truncated {
+		path += ", truncated"
+	}
+	var out [][]string
+	for _, f := range x.Interfaces {
+		if f.Packets == 0 && x.Packets > 0 && !all {
+			continue
+		}
+		dropped := "not told"
+		if f.Dropped != nil {
+			dropped = strconv.FormatUint(*f.Dropped, 10)
+		}
+		cells := []string{"", orElse(f.Name, "-"), f.LinkType, strconv.FormatUint(f.Packets, 10), "", strconv.FormatUint(f.Cut, 10), dropped, ""}
+		if len(out) == 0 {
+			cells[0], cells[4], cells[7] = path, strconv.Itoa(x.Flows), strconv.FormatUint(undecoded(x), 10)
+		}
+		out = append(out, cells)
+	}
+	if len(out) == 0 {
+		out = append(out, []string{path, "-", "-", strconv.FormatUint(x.Packets, 10), strconv.Itoa(x.Flows), "-", "-", strconv.FormatUint(undecoded(x), 10)})
+	}
+	return out
+}
+
+// undecoded counts the packets of a capture that could not be read.
+func undecoded(x load.Captured) (n uint64) {
+	for _, u := range x.Undecoded {
+		if !u.Known {
+			n += u.Packets
+		}
+	}
+	return n
+}
+
 // problemPlace is where a line is that was not understood.
 func problemPlace(x load.Inspected, p load.ProblemInfo) string {
 	s := x.Path
 	if p.Line > 0 {
 		s += ":" + strconv.Itoa(p.Line)
+	}
+	if p.Packet > 0 {
+		s += " packet " + strconv.Itoa(p.Packet)
 	}
 	if p.Pointer != "" {
 		s += "#" + p.Pointer
@@ -126,6 +195,12 @@ func remarks(in *load.Inspection) []string {
 			s += ", recorded " + i.Created
 		}
 		out = append(out, s)
+	}
+	for _, k := range in.Clocks {
+		out = append(out, fmt.Sprintf("clock of %s: %+.6f s against %s, as %s tell in captures", k.Host, k.Seconds, k.Reference, count(k.Pairs, "connection")))
+	}
+	for _, u := range in.Unused {
+		out = append(out, fmt.Sprintf("captures: %s look alike and are taken for no connection: %s", count(u.Flows, "flow"), u.Why))
 	}
 	for _, m := range in.Missing {
 		s := "missing: " + m.What

@@ -99,7 +99,11 @@ func (o *out) connectionMarkdown(n int, c *resolve.Connection) {
 		o.line("- may have dialled ", md(party(p)))
 	}
 	o.line("- **", md(string(c.Verdict)), "**", md(by(c)))
-	for _, s := range steps(c) {
+	if c.Handshake != nil {
+		o.line("- handshake ", md(handshake(c.Handshake)))
+	}
+	views, _ := sightings(c, true)
+	for _, s := range append(steps(c), views...) {
 		o.line("- ", md(s.what), ": ", md(s.change))
 		o.evidenceMarkdown(s.evidence)
 	}

@@ -56,6 +56,9 @@ func (o *out) connection(c *resolve.Connection) {
 	if c.Reason != "" {
 		o.line("  because  ", c.Reason)
 	}
+	if c.Handshake != nil {
+		o.line("  handshake  ", handshake(c.Handshake))
+	}
 	o.path(c)
 	for _, f := range c.Conflicts {
 		o.line("  conflict: ", f.Reason)
@@ -117,13 +120,18 @@ func orElse(s, other string) string {
 func (o *out) path(c *resolve.Connection) {
 	g := grid{indent: "    ", gaps: []int{2, 3, 5}}
 	mixed := len(c.Mechanisms) > 1
-	for i, s := range steps(c) {
+	list := steps(c)
+	views, more := sightings(c, o.opt.Explain)
+	for i, s := range append(list, views...) {
 		if mixed && s.mechanism != "" {
 			s.what += " (" + s.mechanism + ")"
 		}
 		o.evidence(&g, s.evidence, span{text: strconv.Itoa(i + 1), right: true}, span{text: s.what}, span{text: s.change})
 	}
 	o.grid(g)
+	if more > 0 {
+		o.line(fmt.Sprintf("       and seen in %s more; --explain lists them", count(more, "place")))
+	}
 }
 
 // evidence adds a row that ends in the first piece of evidence, and a row for

@@ -165,6 +165,67 @@ func steps(c *resolve.Connection) []step {
 	return append(out, servers...)
 }
 
+// sightings are the places where captures saw a connection. In short, one is
+// enough for each pair of addresses that it had; more tells how many are left.
+func sightings(c *resolve.Connection, all bool) (list []step, more int) {
+	shown := map[[2]string]bool{}
+	for _, s := range c.Captures {
+		key := [2]string{s.Source, s.Destination}
+		if shown[key] && !all {
+			more++
+			continue
+		}
+		shown[key] = true
+		evidence := s.Evidence
+		if !all && len(evidence) > 1 {
+			evidence = evidence[:1]
+		}
+		what := joined(place(s.Scope), "capture", s.Device, s.Leg)
+		list = append(list, step{what, "", joined(s.Source+" -> "+s.Destination, s.State) + inBrackets(s.Encapsulation), evidence})
+	}
+	return list, more
+}
+
+// handshake says how a connection began and ended.
+func handshake(h *resolve.Handshake) string {
+	s := h.Outcome
+	switch {
+	case h.Outcome == "unreachable" && h.By != "":
+		s += ", says " + h.By
+	case h.By != "":
+		s += " by " + h.By
+	}
+	if h.Took != "" {
+		s += " after " + h.Took
+	}
+	if h.SYNs > 1 {
+		s += fmt.Sprintf(", the SYN sent %d times", h.SYNs)
+	}
+	if h.End != "" {
+		s += "; " + h.End
+	}
+	return s
+}
+
+// Story says of one place where captures saw a connection whose packets begin
+// there, and what became of it.
+func Story(c *resolve.Connection, v resolve.Seen) string {
+	what := party(c.Client) + " -> " + service(c)
+	here := v.Flow.Tuple.Source.String() + " -> " + v.Flow.Tuple.Destination.String()
+	if here != c.Client.Address+" -> "+c.Service.Address {
+		what += ", here as " + here
+	}
+	return what + "; backend " + backends(c, true) + ", " + string(c.Verdict) + by(c)
+}
+
+// count says how many of something there are.
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
+
 // said leaves out the empty texts.
 func said(list ...string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })

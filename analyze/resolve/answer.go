@@ -4,6 +4,8 @@
 // when the evidence is short, it says candidates or unknown.
 package resolve
 
+import "whichbackend/store"
+
 // Schema names the JSON form of an answer. Fields are added within a version,
 // never renamed.
 const Schema = "whichbackend.answer/v1"
@@ -91,12 +93,27 @@ type Connection struct {
 	// MayHaveDialled names the services that the connection may have come
 	// through before the socket showed the backend: socket load balancing
 	// leaves no trace of the address that was asked for.
-	MayHaveDialled []Party    `json:"may_have_dialled,omitempty" yaml:"may_have_dialled,omitempty"`
-	Mechanisms     []string   `json:"mechanisms" yaml:"mechanisms"`
-	Sockets        []End      `json:"sockets,omitempty" yaml:"sockets,omitempty"`
-	Hops           []Hop      `json:"hops" yaml:"hops"`
-	Gaps           []Gap      `json:"gaps" yaml:"gaps"`
-	Conflicts      []Conflict `json:"conflicts" yaml:"conflicts"`
+	MayHaveDialled []Party  `json:"may_have_dialled,omitempty" yaml:"may_have_dialled,omitempty"`
+	Mechanisms     []string `json:"mechanisms" yaml:"mechanisms"`
+	Sockets        []End    `json:"sockets,omitempty" yaml:"sockets,omitempty"`
+	Hops           []Hop    `json:"hops" yaml:"hops"`
+	// Handshake is how the connection began and ended, and Captures where it
+	// was seen, as packet captures show it.
+	Handshake *Handshake `json:"handshake,omitempty" yaml:"handshake,omitempty"`
+	Captures  []Sighting `json:"captures,omitempty" yaml:"captures,omitempty"`
+	Gaps      []Gap      `json:"gaps" yaml:"gaps"`
+	Conflicts []Conflict `json:"conflicts" yaml:"conflicts"`
+	seen      []Seen
+}
+
+// SeenIn are the flows of captures that show the connection, along its path.
+// They are of the answer itself, and not in its written forms.
+func (c *Connection) SeenIn() []Seen { return c.seen }
+
+// Seen is a flow, and the path of the capture that shows it.
+type Seen struct {
+	Artifact string
+	Flow     store.Flow
 }
 
 // Party is an address and who holds it.
@@ -140,6 +157,38 @@ type Hop struct {
 	Evidence  []Evidence `json:"evidence" yaml:"evidence"`
 }
 
+// Handshake is how a TCP connection began and ended, as captures show it.
+type Handshake struct {
+	Outcome string `json:"outcome" yaml:"outcome"`               // answered, refused, unanswered, unreachable
+	By      string `json:"by,omitempty" yaml:"by,omitempty"`     // who answered, refused, or said that it is unreachable
+	Took    string `json:"took,omitempty" yaml:"took,omitempty"` // from the SYN to the answer, at the place nearest to the client
+	SYNs    int    `json:"syns,omitempty" yaml:"syns,omitempty"` // how often the SYN was sent
+	// End is open, closed, reset by client or reset by server.
+	End      string     `json:"end,omitempty" yaml:"end,omitempty"`
+	Evidence []Evidence `json:"evidence" yaml:"evidence"`
+}
+
+// Sighting is one place in which a capture saw the connection.
+type Sighting struct {
+	Scope         string `json:"scope,omitempty" yaml:"scope,omitempty"`
+	Device        string `json:"device,omitempty" yaml:"device,omitempty"`
+	Leg           string `json:"leg,omitempty" yaml:"leg,omitempty"` // in, out: of a capture of all interfaces that does not tell which
+	Encapsulation string `json:"encapsulation,omitempty" yaml:"encapsulation,omitempty"`
+	Source        string `json:"source" yaml:"source"`
+	Destination   string `json:"destination" yaml:"destination"`
+	// State is open, closed, reset by client, reset by server, refused,
+	// unanswered or unreachable; of datagrams answered or unanswered.
+	State string `json:"state,omitempty" yaml:"state,omitempty"`
+	First string `json:"first" yaml:"first"`
+	Last  string `json:"last" yaml:"last"`
+	// Packets of both directions on the wire; Sent and Received are the bytes
+	// of the client's and the server's application.
+	Packets  uint64     `json:"packets" yaml:"packets"`
+	Sent     uint64     `json:"sent" yaml:"sent"`
+	Received uint64     `json:"received" yaml:"received"`
+	Evidence []Evidence `json:"evidence" yaml:"evidence"`
+}
+
 // Side is what a connection looks like before or after a hop.
 type Side struct {
 	Source      string `json:"source,omitempty" yaml:"source,omitempty"`
@@ -152,6 +201,7 @@ type Evidence struct {
 	Line     int    `json:"line,omitempty" yaml:"line,omitempty"`
 	Packet   int    `json:"packet,omitempty" yaml:"packet,omitempty"`
 	Pointer  string `json:"pointer,omitempty" yaml:"pointer,omitempty"`
+	Time     string `json:"time,omitempty" yaml:"time,omitempty"` // when a packet passed, by the capturing host's clock
 	Text     string `json:"text,omitempty" yaml:"text,omitempty"`
 }
 

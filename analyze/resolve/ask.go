@@ -211,9 +211,12 @@ func clusterService(cluster string) (Party, bool) {
 func (r *resolver) build(c *conn) Connection {
 	out := Connection{Protocol: protocolName(c.protocol), State: c.state, Granularity: "connection", Client: r.clientParty(c), Service: r.dialled(c),
 		Verdict: c.verdict, Reason: c.reason, Backends: []Backend{}, Mechanisms: []string{}, Hops: []Hop{}, Gaps: []Gap{}, Conflicts: []Conflict{},
-		MayHaveDialled: r.mayHaveDialled(c)}
+		MayHaveDialled: r.mayHaveDialled(c), Handshake: r.handshake(c), Captures: r.sightings(c)}
 	if len(c.requests) > 0 {
 		out.Granularity = "request"
+	}
+	for i := range c.views {
+		out.seen = append(out.seen, Seen{r.artifacts[r.sections[c.views[i].Section].Artifact].Path, c.views[i].Flow})
 	}
 	out.Backends = append(out.Backends, c.backends...)
 	sort.SliceStable(out.Backends, func(i, j int) bool { return lessAddress(out.Backends[i].Address, out.Backends[j].Address) })
@@ -225,7 +228,7 @@ func (r *resolver) build(c *conn) Connection {
 		out.Sockets = append(out.Sockets, r.end("server", c.servers))
 	}
 	for _, s := range c.steps {
-		h := Hop{Mechanism: s.mechanism, Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(append(r.evidenceOf(s.ts), r.evidenceAt(s.number)...), r.evidence(s.socket)...)}
+		h := Hop{Mechanism: orElse(s.mechanism, "proxy"), Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(append(r.evidenceOf(s.ts), r.evidenceAt(s.number)...), r.evidence(s.socket)...)}
 		out.Hops = append(out.Hops, h)
 	}
 	out.Hops = append(out.Hops, r.unchanged(c)...)

@@ -26,7 +26,13 @@ type resolver struct {
 	legs        map[socketKey]bool // connections of proxies that are part of other paths
 	inbound     map[*place]bool    // places whose proxy's inbound side some path explains
 	quoted      map[record.Pos]string
-	doc         struct { // the document that evidence was last quoted from
+	captured    bool // captures of the case show conversations
+	seenFrom    map[netip.AddrPort][]view
+	usedFlows   map[int]bool // conversations in captures that some path explains
+	// mixed are tuples that a path has between two rewritings: the kernel shows
+	// a reply with one of them undone and not yet the other.
+	mixed map[record.Tuple]bool
+	doc   struct { // the document that evidence was last quoted from
 		artifact, line int
 		root           any
 	}
@@ -43,7 +49,7 @@ func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple][2]*record.Socket{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
-		legs: map[socketKey]bool{}, inbound: map[*place]bool{}}
+		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
 }
 
 // keep remembers the first error of look-ups in the middle of an answer; the
@@ -221,6 +227,10 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 	if err := r.readSockets(); err != nil {
 		return nil, err
 	}
+	var err error
+	if r.captured, err = r.st.HasFlows(); err != nil {
+		return nil, err
+	}
 	only, err := r.clients(want)
 	if err != nil {
 		return nil, err
@@ -254,6 +264,11 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		return nil, err
 	}
 	out = append(out, fromTables...)
+	fromCaptures, err := r.fromCaptures(out, only)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, fromCaptures...)
 	for _, g := range servers {
 		if !r.usedSockets[g.key] {
 			out = append(out, r.serverOnly(g))

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -26,6 +27,15 @@ func (r *resolver) evidence(pos record.Pos) []Evidence {
 	if e.Pointer != "" && e.Line == 1 {
 		e.Line = 0 // the document is the whole artifact
 	}
+	if pos.Packet > 0 {
+		text, at, err := r.quotePacket(pos)
+		r.keep(err)
+		e.Text = clipText(text)
+		if !at.IsZero() {
+			e.Time = at.Format(time.RFC3339Nano)
+		}
+		return []Evidence{e}
+	}
 	text, err := r.quote(s, pos)
 	r.keep(err)
 	e.Text = text
@@ -38,7 +48,16 @@ func (r *resolver) evidenceOf(ts []record.Translation) []Evidence {
 	sort.SliceStable(sorted, func(i, j int) bool { return r.less(sorted[i].Pos, sorted[j].Pos) })
 	out := []Evidence{}
 	for _, t := range sorted {
-		out = append(out, r.evidence(t.Pos)...)
+		if t.Via != record.ViaCapture {
+			out = append(out, r.evidence(t.Pos)...)
+			continue
+		}
+		if f := r.flowHolding(t.Pos, t.Before); f != nil {
+			out = append(out, r.packetEvidence(f, t.Packet)...)
+		}
+		if f := r.flowHolding(t.Behind, t.After); f != nil {
+			out = append(out, r.packetEvidence(f, t.Behind.Packet)...)
+		}
 	}
 	return out
 }
@@ -161,6 +180,7 @@ func (w *world) party(a netip.AddrPort, host string) Party {
 		}
 	} else if o == nil && len(w.owners[a.Addr()]) == 0 {
 		p.Host = w.hostHolding(a.Addr(), host)
+		p.Name = w.names[a.Addr()]
 	}
 	return p
 }

@@ -31,6 +31,12 @@ func (w *world) readOwners() error {
 		if !w.current[r.Section] || r.Kind == "process" || r.Name == "" {
 			continue
 		}
+		if r.Kind == record.OwnerName {
+			if w.names[r.Address] == "" {
+				w.names[r.Address] = r.Name
+			}
+			continue
+		}
 		host := r.Host
 		if host == "" && w.sections[r.Section].Scope.Kind != record.ScopeCluster && r.Kind != record.OwnerPod {
 			host = w.sections[r.Section].Scope.Host

@@ -44,6 +44,11 @@ type conn struct {
 	refused         service // the listing that says that nobody serves the address
 	direct          bool
 	deduced         bool
+	conversations   map[int]bool         // of captures, which are known to be this connection
+	apart           bool                 // listings show another connection of the same addresses
+	views           []view               // flows that show it, in the order of the path
+	crossed         []record.Translation // of captures, that agree with the path
+	outcome         outcome
 }
 
 // step is one rewriting of the connection.
@@ -72,6 +77,9 @@ func (r *resolver) follow(c *conn) error {
 		if err != nil {
 			return err
 		}
+		if c.apart {
+			table, logs = nil, nil
+		}
 		s, ok, err := r.step(c, cur, table)
 		if err != nil || c.conflict != nil || c.lost != "" {
 			c.final = cur
@@ -84,6 +92,14 @@ func (r *resolver) follow(c *conn) error {
 		}
 		if !ok && len(logs) > 0 {
 			s, ok = r.logStep(c, cur, logs)
+		}
+		if !ok {
+			if s, ok, err = r.captureStep(c, cur, at); err == nil && !ok {
+				s, ok, err = r.relayStep(c, cur, at)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if !ok {
 			c.through = table
@@ -105,6 +121,9 @@ func (r *resolver) follow(c *conn) error {
 				}
 			}
 			next, ok, err := r.throughProxy(c, cur, s, logs)
+			if err == nil && !ok {
+				next, ok, err = r.relayStep(c, s.after, at)
+			}
 			if err != nil || !ok {
 				c.final = cur
 				return err
@@ -181,8 +200,6 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 			return r.captureMechanism(s.place)
 		}
 		return r.meshName(s.ts[0].Cluster)
-	case record.ViaCapture:
-		return "netfilter"
 	}
 	if r.proxyPort(s.place, s.after.Destination.Port()) && (s.after.Destination.Addr().IsLoopback() || s.after.Destination.Addr() == cur.Destination.Addr()) {
 		return r.captureMechanism(s.place)
@@ -218,7 +235,7 @@ func (r *resolver) mechanism(s step, cur record.Tuple) string {
 		}
 	}
 	switch {
-	case found == "cilium": // Cilium's own tables say so themselves
+	case found == "cilium" && s.via != record.ViaCapture: // Cilium's own tables say so themselves
 		return "netfilter"
 	case found != "":
 		return found
@@ -245,7 +262,7 @@ func nameOf(p *place) string {
 // confirm looks for independent witnesses of the final tuple: the server's own
 // socket, and tables behind the last rewriting that saw it pass.
 func (r *resolver) confirm(c *conn) error {
-	if !c.final.Source.IsValid() || !c.final.Destination.IsValid() {
+	if !c.final.Source.IsValid() || !c.final.Destination.IsValid() || c.apart {
 		return nil
 	}
 	sockets, err := r.socketsRemote(c.final.Source)

@@ -18,8 +18,14 @@ func (r *resolver) resolve(c *conn) error {
 		return err
 	}
 	r.noteLegs(c)
+	if err := r.lookIntoCaptures(c); err != nil {
+		return err
+	}
+	why, failed := r.unserving(c)
 	switch {
 	case c.verdict != "":
+	case failed && c.conflict == nil:
+		c.verdict, c.reason = None, why
 	case c.conflict != nil:
 		c.verdict, c.reason = Conflicted, c.conflict.Reason
 	case c.gone:
@@ -123,7 +129,12 @@ func (r *resolver) judge(c *conn, last step) {
 	if last.via == record.ViaEvent {
 		names = viaWord(last.via) + " name it"
 	}
-	if last.place != nil {
+	if last.via == record.ViaCapture {
+		names = "captures show it behind the NAT, with " + tierSays[last.ts[0].Tier]
+		if last.ts[0].Relay {
+			names = c.note
+		}
+	} else if last.place != nil {
 		names = nameOf(last.place) + " " + names
 	}
 	witness := r.witness(c, last)
@@ -170,6 +181,8 @@ func viaWord(v record.Via) string {
 		return "ztunnel log"
 	case "upstream":
 		return "proxy"
+	case record.ViaCapture:
+		return "captures"
 	}
 	return string(v)
 }
@@ -196,7 +209,7 @@ func (r *resolver) notABackend(c *conn, host string) string {
 	if o != nil && o.kind == "balancer" {
 		return "it was sent on to the balancer " + o.name + ", whose tables have no entry for it"
 	}
-	if o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() {
+	if last := c.steps[len(c.steps)-1]; o == nil && len(r.owners[dst.Addr()]) == 0 && r.runsSwarm() && !swarmPlace(last.place) {
 		return "it was sent on to " + dst.String() + ", which nobody in the bundle holds; Swarm may carry it on from there"
 	}
 	if o != nil && o.kind == "node" && !r.hasTables(o.host) && dst.Port() >= 30000 && dst.Port() <= 32767 && !r.isBackend(dst) {
@@ -280,7 +293,7 @@ func (r *resolver) witness(c *conn, last step) string {
 	if last.independent {
 		return "IPVS and conntrack agree"
 	}
-	return ""
+	return r.captureWitness(c, last)
 }
 
 // untranslated answers for a connection that no table rewrites.
@@ -299,6 +312,7 @@ func (r *resolver) untranslated(c *conn) error {
 		if len(c.sockets) == 0 && len(c.through) == 0 {
 			c.verdict = Observed
 		}
+	case r.arrivedInCapture(c):
 	case isService && !r.isWorkload(c.service.Addr()):
 		if err := r.serviceUntranslated(c, from); err != nil {
 			return err
@@ -426,6 +440,9 @@ func lessAddress(a, b string) bool {
 func (c *conn) mechanisms() []string {
 	var out []string
 	for _, s := range c.steps {
+		if s.mechanism == "" {
+			continue // a proxy that nothing names
+		}
 		if n := len(out); n == 0 || out[n-1] != s.mechanism {
 			seen := false
 			for _, m := range out {

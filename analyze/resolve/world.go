@@ -28,6 +28,7 @@ type world struct {
 	owners    map[netip.Addr][]*owner
 	named     []*owner // every owner once, also those without an address
 	records   []record.Owner
+	names     map[netip.Addr]string // of DNS answers and captures, for what nobody holds
 
 	services  []service
 	byAddress map[netip.AddrPort][]service
@@ -42,7 +43,7 @@ type world struct {
 // see reads the world of a case.
 func see(st *store.Store, view View) (*world, error) {
 	w := &world{st: st, view: view, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, rank: map[int]int{},
-		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{},
+		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{}, names: map[netip.Addr]string{},
 		byAddress: map[netip.AddrPort][]service{}, byIP: map[netip.Addr][]service{}, byPort: map[uint16][]service{},
 		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]numbered{}}
 	for _, step := range []func() error{w.readArtifacts, w.readOwners, w.readPlaces, w.readAddresses, w.redirectedAddresses, w.nameByAddress, w.readServices} {

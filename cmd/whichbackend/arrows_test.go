@@ -26,15 +26,20 @@ var arrows = map[string][]string{
 	"collect/kube":             {"collect/bundle", "collect/proxy"},
 	"cmd/whichbackend-collect": {"collect", "collect/bundle", "collect/kube"},
 	"analyze/parse":            {"analyze/record"},
+	"analyze/pcap":             {},
+	"analyze/pcap/decode":      {},
+	"analyze/pcap/flow":        {"analyze/pcap", "analyze/pcap/decode", "analyze/record"},
+	"analyze/pcap/match":       {"analyze/record"},
+	"analyze/pcap/relay":       {"analyze/record"},
 	"store":                    {"analyze/record"},
-	"analyze/load":             {"analyze/parse", "analyze/record", "collect/bundle", "store"},
+	"analyze/load":             {"analyze/parse", "analyze/pcap", "analyze/pcap/decode", "analyze/pcap/flow", "analyze/pcap/match", "analyze/pcap/relay", "analyze/record", "collect/bundle", "store"},
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/expect":           {"analyze/resolve"},
 	"analyze/render":           {"analyze/load", "analyze/resolve"},
 	"fixtures/cluster":         {},
 	"fixtures/cluster/peer":    {},
 	"fixtures/lab":             {"collect/bundle"},
-	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/render", "analyze/resolve", "collect/bundle"},
+	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/pcap", "analyze/render", "analyze/resolve", "collect/bundle", "store"},
 }
 
 // TestArrows reads the import lines themselves: go list could answer from a cache.

@@ -49,9 +49,10 @@ func sections(t testing.TB, path string) map[string][][]string {
 func TestAnswerDocument(t *testing.T) {
 	doc := sections(t, "../../docs/answer.md")
 	for title, v := range map[string]any{"Answer": resolve.Answer{}, "Input": resolve.Input{}, "Coverage": resolve.Coverage{}, "Connection": resolve.Connection{},
-		"Party": resolve.Party{}, "Backend": resolve.Backend{}, "Socket": resolve.End{}, "Hop": resolve.Hop{}, "Side": resolve.Side{}, "Evidence": resolve.Evidence{},
+		"Party": resolve.Party{}, "Backend": resolve.Backend{}, "Socket": resolve.End{}, "Hop": resolve.Hop{}, "Side": resolve.Side{}, "Evidence": resolve.Evidence{}, "Handshake": resolve.Handshake{}, "Sighting": resolve.Sighting{},
 		"Gap": resolve.Gap{}, "Conflict": resolve.Conflict{}, "Claim": resolve.Claim{}, "Inspection": load.Inspection{}, "Inspected input": load.InputInfo{},
-		"Artifact": load.Inspected{}, "Problem": load.ProblemInfo{}, "Format": load.FormatSum{}, "Missing": load.Missing{}} {
+		"Artifact": load.Inspected{}, "Problem": load.ProblemInfo{}, "Format": load.FormatSum{}, "Missing": load.Missing{},
+		"Capture": load.Captured{}, "Interface": load.Interface{}, "Undecoded packets": load.Undecoded{}, "Clock": load.Clock{}, "Look-alikes": load.Unused{}} {
 		var want, got []string
 		for f := range fields(reflect.TypeOf(v)) {
 			want = append(want, f)

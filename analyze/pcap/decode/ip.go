@@ -210,10 +210,15 @@ func transport(b []byte, wire int, p *Packet) {
 		ports(b, wire, 12, inSCTP, p)
 	case protoDCCP:
 		dccp(b, wire, p)
-	case protoICMP:
-		icmp(b, wire, p)
-	case protoICMPv6:
-		icmpv6(b, wire, p)
+	case protoICMP, protoICMPv6:
+		switch {
+		case p.V6 != (p.Protocol == protoICMPv6):
+			otherProtocol(p)
+		case p.V6:
+			icmpv6(b, wire, p)
+		default:
+			icmp(b, wire, p)
+		}
 	case protoIPv4:
 		if p.pushTunnel(IPIP, 0) {
 			ipv4(b, wire, p)

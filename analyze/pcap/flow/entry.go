@@ -13,13 +13,14 @@ import (
 type entry struct {
 	a, b     [2]uint64
 	ports    uint32
-	place    uint32
+	place    uint32 // of the first packet
+	peer     uint32 // of the other end's packets where it differs, number from 1
 	protocol uint8
 	bits     uint8
 	flags    uint8
 	back     uint8 // layers that run from b to a when a sends
 	turn     uint8
-	_        [3]uint8
+	prefix   uint16 // length of the client's PROXY header
 	last     int64
 	hot      [2]hot // what a and b sent
 	first    int64
@@ -28,7 +29,6 @@ type entry struct {
 
 	exchange, tail, exchanged uint32
 	name, announced, fault    uint32
-	prefix                    uint16 // length of the client's PROXY header
 	cold                      [2]cold
 }
 
@@ -41,6 +41,7 @@ const (
 	flagKept                 // the current exchange is kept
 	flagFinished             // FIN or RST was seen
 	flagHello                // a ClientHello goes on in the next segment
+	flagFirstB               // b sent the first packet
 )
 
 // hot is what changes with every packet of one end.
@@ -89,8 +90,20 @@ const (
 )
 
 func (e *entry) is(k *key) bool {
-	return e.ports == k.ports && e.a == k.a && e.b == k.b && e.place == k.place &&
-		e.protocol == k.protocol && e.bits == k.bits
+	return e.place == k.place && e.same(k) || e.peer == k.place+1 && e.same(k)
+}
+
+// same tells whether the tuple is the same, wherever.
+func (e *entry) same(k *key) bool {
+	return e.ports == k.ports && e.a == k.a && e.b == k.b && e.protocol == k.protocol && e.bits == k.bits
+}
+
+// placeOf is the place of an end's packets.
+func (e *entry) placeOf(end int) uint32 {
+	if e.peer > 0 && (e.flags&flagFirstB != 0) != (end == 1) {
+		return e.peer - 1
+	}
+	return e.place
 }
 
 // client is the client's end: 0 is a, 1 is b.

@@ -15,6 +15,7 @@ type key struct {
 	a, b     [2]uint64 // addresses, big endian
 	ports    uint32    // a's in the upper half
 	place    uint32    // number of a place
+	base     uint32    // that of the place without the IDs of tunnels
 	protocol uint8
 	bits     uint8 // keyV6, keyLeg
 }
@@ -33,22 +34,22 @@ func after(x, y [2]uint64) bool {
 	return x[0] > y[0] || x[0] == y[0] && x[1] > y[1]
 }
 
-// keyOf is the key of a packet without its place, and the end that sent it:
-// 0 is a, 1 is b.
-func keyOf(d *decode.Packet) (k key, from int) {
-	k.a, k.b = words(&d.Source), words(&d.Destination)
-	k.protocol = d.Protocol
-	if d.V6 {
-		k.bits = keyV6
-	}
+// set makes the key that of a packet, but for its place, and gives the end that
+// sent it: 0 is a, 1 is b.
+func (k *key) set(d *decode.Packet) (from int) {
+	a, b := words(&d.Source), words(&d.Destination)
 	s, t := uint32(d.SourcePort), uint32(d.DestinationPort)
-	if after(k.a, k.b) || k.a == k.b && s > t {
-		k.a, k.b = k.b, k.a
+	if after(a, b) || a == b && s > t {
+		a, b = b, a
 		s, t = t, s
 		from = 1
 	}
-	k.ports = s<<16 | t
-	return k, from
+	k.a, k.b, k.ports = a, b, s<<16|t
+	k.protocol, k.bits = d.Protocol, 0
+	if d.V6 {
+		k.bits = keyV6
+	}
+	return from
 }
 
 // seeds make the hashes of one run: who writes a capture chooses the tuples,
@@ -73,10 +74,11 @@ func mix(x, y uint64) uint64 {
 	return hi ^ lo
 }
 
+// key hashes all but the IDs of tunnels: see table.answered.
 func (s *seeds) key(k *key) uint32 {
 	h := mix(k.a[0]^s[0], k.b[0]^s[1])
 	h ^= mix(k.a[1]^s[2], k.b[1]^s[3])
-	h = mix(h^s[1], (uint64(k.ports)|uint64(k.place)<<32)^s[2])
+	h = mix(h^s[1], (uint64(k.ports)|uint64(k.base)<<32)^s[2])
 	h = mix(h^s[3], (uint64(k.protocol)|uint64(k.bits)<<8)^s[0])
 	return uint32(h ^ h>>32)
 }

@@ -14,7 +14,7 @@ type packet struct {
 	number uint32
 	from   int   // the end that sent it
 	back   uint8 // layers that run from b to a
-	placed bool  // key.place and back are true
+	placed bool  // key.place, key.base and back are true
 }
 
 // fromUs is how SLL says that the capturing host sent a packet.
@@ -26,15 +26,13 @@ func (q *packet) prepare(p *pcap.Packet, at *places, seed *seeds) {
 	decode.Decode(p.LinkType, p.Data, p.Length, &q.d)
 	q.placed = false
 	if q.d.Status == decode.Flow || q.d.Status == decode.ICMPError {
-		q.key.place, q.back, q.placed = at.find(seed, p, &q.d)
+		q.placed = at.find(seed, q)
 	}
 }
 
 // find sets the key of a packet that has a place.
 func (q *packet) find(seed *seeds) {
-	place := q.key.place
-	q.key, q.from = keyOf(&q.d)
-	q.key.place = place
+	q.from = q.key.set(&q.d)
 	if q.LinkType == decode.LinkSLL && q.d.HasPassed {
 		// An ICMP error passes as an answer to the packet inside would.
 		forth := (q.from == 0) != (q.d.Status == decode.ICMPError)

@@ -1,10 +1,10 @@
 package flow
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
-	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/pcap/decode"
 )
 
@@ -16,6 +16,7 @@ const maxPlaces = 1 << 18
 type place struct {
 	device device
 	wraps  uint32 // number of its first wrap
+	base   uint32 // number of the place with 0 for the IDs of VXLAN and Geneve
 	depth  uint8
 }
 
@@ -30,6 +31,8 @@ type wrap struct {
 	head uint64 // kind, IPv6 or not, ID
 	a, b [2]uint64
 }
+
+func (w *wrap) kind() decode.Kind { return decode.Kind(w.head >> 40) }
 
 type places struct {
 	list  []place
@@ -54,20 +57,21 @@ func wrapOf(l *decode.Layer) (w wrap, back bool) {
 	return w, back
 }
 
-// find returns the number of the packet's place, which it makes when it is new,
-// and which of the layers run from b to a, a bit for each. It is not ok when
-// there are too many places.
-func (s *places) find(seed *seeds, p *pcap.Packet, d *decode.Packet) (number uint32, back uint8, ok bool) {
-	dev := device{number: uint32(p.Interface), link: p.LinkType}
-	if p.LinkType == decode.LinkSLL2 {
+// find sets the place of the packet, which it makes when it is new. It is false
+// when there are too many.
+func (s *places) find(seed *seeds, q *packet) bool {
+	d := &q.d
+	dev := device{number: uint32(q.Interface), link: q.LinkType}
+	if q.LinkType == decode.LinkSLL2 {
 		dev.ifIndex = d.IfIndex
 	}
 	depth := min(max(d.Depth, 0), decode.MaxLayers)
 	var wraps [decode.MaxLayers]wrap
+	q.back = 0
 	for i := range depth {
 		w, b := wrapOf(&d.Layers[i])
 		if b {
-			back |= 1 << i
+			q.back |= 1 << i
 		}
 		wraps[i] = w
 	}
@@ -75,23 +79,53 @@ func (s *places) find(seed *seeds, p *pcap.Packet, d *decode.Packet) (number uin
 	if depth > 0 {
 		recent = &s.recent[depth*16+int(d.Layers[0].Kind&15)]
 	}
-	if n := *recent; n > 0 && s.is(&s.list[n-1], dev, wraps[:depth]) {
-		return n - 1, back, true
-	}
-	hash := seed.place(dev, wraps[:depth])
-	if n, found := s.look(hash, dev, wraps[:depth]); found {
+	if n := *recent; n == 0 || !s.is(&s.list[n-1], dev, wraps[:depth]) {
+		n, ok := s.number(seed, dev, wraps[:depth])
+		if !ok {
+			return false
+		}
 		*recent = n + 1
-		return n, back, true
 	}
-	if len(s.list) >= maxPlaces {
-		return 0, 0, false
+	q.key.place = *recent - 1
+	q.key.base = s.list[q.key.place].base
+	return true
+}
+
+// number looks a place up, or makes it.
+func (s *places) number(seed *seeds, dev device, wraps []wrap) (uint32, bool) {
+	hash := seed.place(dev, wraps)
+	if n, found := s.look(hash, dev, wraps); found {
+		return n, true
 	}
-	number = uint32(len(s.list))
-	s.list = append(s.list, place{device: dev, wraps: uint32(len(s.wraps)), depth: uint8(depth)})
-	s.wraps = append(s.wraps, wraps[:depth]...)
+	base, ok := uint32(0), true
+	plain := withoutIDs(wraps)
+	if !slices.Equal(plain, wraps) {
+		if base, ok = s.number(seed, dev, plain); !ok {
+			return 0, false
+		}
+	}
+	number := uint32(len(s.list))
+	if number >= maxPlaces {
+		return 0, false
+	}
+	if slices.Equal(plain, wraps) {
+		base = number
+	}
+	s.list = append(s.list, place{device: dev, wraps: uint32(len(s.wraps)), base: base, depth: uint8(len(wraps))})
+	s.wraps = append(s.wraps, wraps...)
 	s.index.add(hash, number)
-	*recent = number + 1
-	return number, back, true
+	return number, true
+}
+
+func withoutIDs(wraps []wrap) []wrap {
+	plain := slices.Clone(wraps)
+	for i := range plain {
+		switch w := &plain[i]; w.kind() {
+		case decode.VXLAN, decode.Geneve:
+			w.head &^= 1<<32 - 1
+		}
+	}
+	return plain
 }
 
 func (s *seeds) place(dev device, wraps []wrap) uint32 {
@@ -144,7 +178,7 @@ func (s *places) text(number uint32, back uint8) string {
 			w.a, w.b = w.b, w.a
 		}
 		l := decode.Layer{
-			Kind: decode.Kind(w.head >> 40), V6: w.head>>32&1 == 1, ID: uint32(w.head),
+			Kind: w.kind(), V6: w.head>>32&1 == 1, ID: uint32(w.head),
 			Source: addr(w.a), Destination: addr(w.b),
 		}
 		parts = append(parts, l.String())

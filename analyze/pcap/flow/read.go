@@ -56,8 +56,8 @@ const (
 	// batches is how many runs of packets go round: one is read and decoded,
 	// one is looked at, one waits. groups is how many parts of them do.
 	batches   = 3
-	groups    = 8
-	groupSize = 256
+	groups    = 12
+	groupSize = 128
 )
 
 // group is a part of a batch, decoded.
@@ -71,6 +71,7 @@ type group struct {
 type pipe struct {
 	batches    chan *pcap.Batch // to be filled
 	free, full chan *group
+	made       int   // groups
 	err        error // why the reading ended; valid when full is closed
 }
 
@@ -78,9 +79,6 @@ func (t *table) read(r *pcap.Reader) error {
 	p := &pipe{batches: make(chan *pcap.Batch, batches), free: make(chan *group, groups), full: make(chan *group, groups)}
 	for range batches {
 		p.batches <- new(pcap.Batch)
-	}
-	for range groups {
-		p.free <- new(group)
 	}
 	go p.fill(r, t.places, &t.seed)
 	for g := range p.full {
@@ -97,25 +95,18 @@ func (t *table) read(r *pcap.Reader) error {
 func (p *pipe) fill(r *pcap.Reader, at *places, seed *seeds) {
 	defer close(p.full)
 	for b := range p.batches {
-		if err := r.Fill(b); err != nil {
-			if !errors.Is(err, io.EOF) {
-				p.err = err
+		if p.err = r.Fill(b); p.err != nil {
+			if errors.Is(p.err, io.EOF) {
+				p.err = nil
 			}
 			return
 		}
 		for rest := b.Packets; len(rest) > 0; {
-			g := <-p.free
-			g.n = min(len(rest), groupSize)
-			if rest[g.n-1].Number > math.MaxUint32 {
-				p.err = fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
+			g := p.group()
+			g.batch = nil
+			if rest, p.err = g.decode(rest, at, seed); p.err != nil {
 				return
 			}
-			for i := range g.n {
-				g.packets[i].prepare(&rest[i], at, seed)
-			}
-			g.find(seed)
-			rest = rest[g.n:]
-			g.batch = nil
 			if len(rest) == 0 {
 				g.batch = b
 			}
@@ -124,15 +115,43 @@ func (p *pipe) fill(r *pcap.Reader, at *places, seed *seeds) {
 	}
 }
 
-// find is a loop of its own: reading an address just after it was written in
-// pieces makes the processor wait.
-func (g *group) find(seed *seeds) {
-	for i := range g.n {
-		if q := &g.packets[i]; q.placed {
+// group gives one that is free: small captures need one only.
+func (p *pipe) group() *group {
+	select {
+	case g := <-p.free:
+		return g
+	default:
+	}
+	if p.made < groups {
+		p.made++
+		return new(group)
+	}
+	return <-p.free
+}
+
+// decode takes the first packets of a list, and gives the others back.
+func (g *group) decode(list []pcap.Packet, at *places, seed *seeds) ([]pcap.Packet, error) {
+	g.n = min(len(list), groupSize)
+	if list[g.n-1].Number > math.MaxUint32 {
+		return nil, fmt.Errorf("more than %d packets: cut the capture into parts with editcap -c", uint32(math.MaxUint32))
+	}
+	for i := range g.n + behind {
+		if i < g.n {
+			g.packets[i].prepare(&list[i], at, seed)
+		}
+		if i < behind {
+			continue
+		}
+		if q := &g.packets[i-behind]; q.placed {
 			q.find(seed)
 		}
 	}
+	return list[g.n:], nil
 }
+
+// behind is how many packets later the key of one is made: reading an address
+// at once after it was written in pieces makes the processor wait.
+const behind = 4
 
 // ahead is how many packets' flows are fetched at once.
 const ahead = 16
@@ -159,10 +178,15 @@ func (t *table) touch(list []packet) {
 	for i := range list {
 		refs[i] = t.index.slots[list[i].hash&mask].ref
 	}
-	for _, ref := range refs {
-		if ref > 0 {
-			e := t.flows.at(ref - 1)
-			t.touched += e.a[0] + e.hot[1].bytes + e.cold[0].begin + e.cold[1].begin
+	for i := range list {
+		if refs[i] == 0 {
+			continue
+		}
+		q, e := &list[i], t.flows.at(refs[i]-1)
+		t.touched += e.a[0] + e.hot[1].bytes
+		if q.d.PayloadLength > 0 || q.d.Flags&(flagSYN|flagFIN|flagRST) != 0 {
+			c := &e.cold[q.from]
+			t.touched += c.begin + uint64(c.ttl)
 		}
 	}
 }

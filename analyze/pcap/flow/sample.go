@@ -54,8 +54,9 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 	}
 	payload = payload[:min(len(payload), sampled-int(h.begin))]
 	sum := c.begin
+	part := factors[h.begin:][:len(payload)]
 	for i, b := range payload {
-		sum += (uint64(b) + 1) * factors[(int(h.begin)+i)%sampled]
+		sum += (uint64(b) + 1) * part[i]
 	}
 	c.begin = sum
 	h.begin += uint8(len(payload))

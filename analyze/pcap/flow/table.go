@@ -117,6 +117,11 @@ func (t *table) entry(q *packet) (*entry, uint32) {
 			return e, s.ref - 1
 		}
 	}
+	if s == nil && q.key.place != q.key.base {
+		if e, n := t.answered(q); e != nil {
+			return e, n
+		}
+	}
 	if t.flows.n >= t.limit {
 		return nil, 0
 	}
@@ -145,6 +150,46 @@ func (t *table) slot(k *key, hash uint32) *slot {
 	return nil
 }
 
+// answerTime is within how many nanoseconds a datagram in a tunnel of another ID
+// is an answer.
+const answerTime = 5e9
+
+// answered finds the flow that a packet in a tunnel answers to although the ID
+// is another one: Cilium writes the identity of the sending workload there, so
+// that the two directions of one connection differ. All else is the same, no
+// answer was seen yet, and a segment of TCP acknowledges what the other sent.
+func (t *table) answered(q *packet) (*entry, uint32) {
+	slots := t.index.slots
+	if len(slots) == 0 {
+		return nil, 0
+	}
+	mask := uint32(len(slots) - 1)
+	for i := q.hash & mask; slots[i].ref != 0; i = (i + 1) & mask {
+		if slots[i].hash != q.hash {
+			continue
+		}
+		n := slots[i].ref - 1
+		e := t.flows.at(n)
+		if e.same(&q.key) && t.places.list[e.place].base == q.key.base && e.answeredBy(q) {
+			e.peer = q.key.place + 1
+			return e, n
+		}
+	}
+	return nil, 0
+}
+
+func (e *entry) answeredBy(q *packet) bool {
+	h := &e.hot[1-q.from]
+	if e.peer > 0 || e.hot[q.from].packets > 0 || h.packets == 0 {
+		return false
+	}
+	if e.protocol != protocolTCP {
+		return q.Time-e.last <= answerTime
+	}
+	low := h.next - uint32(h.sent)
+	return q.d.Flags&flagACK != 0 && h.flags&halfPlaced != 0 && q.d.Ack-low <= h.next+1-low
+}
+
 func (t *table) begin(e *entry, q *packet) {
 	k := &q.key
 	e.a, e.b, e.ports, e.place = k.a, k.b, k.ports, k.place
@@ -152,6 +197,7 @@ func (t *table) begin(e *entry, q *packet) {
 	e.back = q.back
 	if q.from == 1 {
 		e.back = ^q.back
+		e.flags |= flagFirstB
 	}
 	e.first, e.last, e.number = q.Time, q.Time, q.number
 	e.cold[0].scale, e.cold[1].scale = -1, -1

@@ -43,6 +43,14 @@ func (m *Matcher) Add(f *record.Flow, place Place) {
 	m.views.next().digest(f, place.Capture, clock)
 }
 
+// Rename gives a clock another name, for when its host is known only after its
+// flows were added. Two clocks of one name are one.
+func (m *Matcher) Rename(from, to string) {
+	if n, ok := m.number[from]; ok {
+		m.clocks[n] = to
+	}
+}
+
 // Result is what the flows of a case say about each other.
 type Result struct {
 	// Conversations are the IDs of flows that are views of one connection under

@@ -34,6 +34,7 @@ type clock struct {
 func (m *Matcher) world() *world {
 	w := &world{views: &m.views, names: slices.Clone(m.clocks), rank: make([]uint16, len(m.clocks))}
 	slices.Sort(w.names)
+	w.names = slices.Compact(w.names)
 	for i, name := range m.clocks {
 		n, _ := slices.BinarySearch(w.names, name)
 		w.rank[i] = uint16(n)

@@ -1,0 +1,231 @@
+package load
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+
+	"whichbackend/analyze/pcap"
+	"whichbackend/analyze/pcap/flow"
+	"whichbackend/analyze/pcap/match"
+	"whichbackend/analyze/pcap/relay"
+	"whichbackend/analyze/record"
+	"whichbackend/store"
+)
+
+// captures is what is put together of all captures of a case.
+type captures struct {
+	matcher *match.Matcher // nil without a capture
+	relays  *relay.Relays
+	list    []int // artifacts
+	// renumbered leads from the sections of the database that is being read to
+	// those of this case.
+	renumbered map[int]int
+	found      Found
+}
+
+// Found is what the captures of a case say about each other.
+type Found struct {
+	// Clocks are the clocks of the capturing hosts, as far as the captures tell
+	// how far they are apart.
+	Clocks []Clock `json:"clocks,omitempty"`
+	// Unused counts flows that look like one connection and were not taken for
+	// one, by the reason.
+	Unused []Unused `json:"unused,omitempty"`
+}
+
+// Clock is how far one host's clock is before another's.
+type Clock struct {
+	Host      string  `json:"host" yaml:"host"`
+	Reference string  `json:"reference" yaml:"reference"`
+	Seconds   float64 `json:"seconds" yaml:"seconds"`
+	Spread    float64 `json:"spread" yaml:"spread"`
+	Pairs     int     `json:"pairs" yaml:"pairs"`
+}
+
+// Unused is how many flows look like one connection and were not taken for one.
+type Unused struct {
+	Why    string `json:"why" yaml:"why"`
+	Groups int    `json:"groups" yaml:"groups"`
+	Flows  int    `json:"flows" yaml:"flows"`
+}
+
+// maxCaptures bounds the captures of a case that are held against each other.
+const maxCaptures = 1 << 15
+
+// clockKey stands for the clock of a capture until its host is known.
+func clockKey(artifact int) string { return "\x00" + strconv.Itoa(artifact) }
+
+// connect finds the connections that several flows show.
+func (f *filler) connect() {
+	c := &f.captures
+	if c.matcher == nil {
+		return
+	}
+	shown := map[string]string{}
+	for _, id := range c.list {
+		a := f.artifacts[id-1]
+		name := a.Scope.Host
+		shown[name] = name
+		if name == "" {
+			// Without a host nothing says that two captures have one clock.
+			name = strconv.Itoa(a.Input) + "/" + a.Path
+			shown[name] = a.Path
+		}
+		c.matcher.Rename(clockKey(id), name)
+	}
+	r := c.matcher.Find()
+	for _, ids := range r.Conversations {
+		f.s.Conversation(ids)
+	}
+	for i := range r.Translations {
+		f.s.Translation(&r.Translations[i])
+	}
+	relayed := c.relays.Find()
+	for i := range relayed {
+		f.s.Translation(&relayed[i])
+	}
+	for _, k := range r.Skews {
+		if k.Pairs > 0 && k.Clock != k.Reference {
+			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
+		}
+	}
+	for _, a := range r.Ambiguous {
+		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+	}
+}
+
+// capture reads an artifact that is a packet capture. It makes one section,
+// whose lines are packets.
+func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error {
+	format := "pcap"
+	if bytes.HasPrefix(head, []byte("\x0a\x0d\x0d\x0a")) {
+		format = "pcapng"
+	}
+	s := &record.Section{ID: len(f.sections) + 1, Artifact: a.ID, Line: 1, Format: format}
+	f.sections = append(f.sections, s)
+	r, err := pcap.Open(body)
+	if err != nil {
+		f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID}, Why: err.Error()})
+		return nil
+	}
+	sum, err := flow.Read(r, f.captured(a, s))
+	s.Lines, s.Understood, s.Ignored, s.Unknown = int(sum.Packets), int(sum.InFlows), int(sum.Known), int(sum.Unknown)
+	for _, i := range r.Interfaces() {
+		if s.Tool == "" {
+			s.Tool = i.Application
+		}
+	}
+	for _, m := range r.Remarks() {
+		if !m.Harmless {
+			f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID, Packet: m.Packet}, Why: m.String()})
+		}
+	}
+	a.Truncated = r.Truncated()
+	return err
+}
+
+// captured begins to take in a capture.
+func (f *filler) captured(a *record.Artifact, s *record.Section) *captured {
+	c := &f.captures
+	if c.matcher == nil {
+		c.matcher, c.relays = match.New(), relay.New()
+	}
+	matched := len(c.list) < maxCaptures
+	if matched {
+		c.list = append(c.list, a.ID)
+	} else {
+		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
+	}
+	return &captured{f, s, matched}
+}
+
+// databaseCapture takes over what a database says of a capture: the packets are
+// not in it.
+func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error {
+	f.captures.renumbered[section] = s.ID
+	to := f.captured(f.artifacts[s.Artifact-1], s)
+	interfaces, err := c.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range interfaces {
+		if i.Section == section {
+			i.Section = s.ID
+			f.s.Interface(&i)
+		}
+	}
+	undecoded, err := c.AllUndecoded()
+	if err != nil {
+		return err
+	}
+	for _, u := range undecoded {
+		if u.Section == section {
+			to.Undecoded(&u)
+		}
+	}
+	owners, err := c.Owners()
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		if o.Section == section {
+			o.Section = s.ID
+			f.s.Owner(&o)
+		}
+	}
+	return c.FlowsIn(section, func(x *store.Flow) error {
+		x.Section = s.ID
+		f.s.Flow(&x.Flow)
+		if to.matched {
+			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
+		}
+		return nil
+	})
+}
+
+// databaseRelays takes over what proxies carried on, which a database tells no
+// more from its flows.
+func (f *filler) databaseRelays(c *Case) error {
+	list, err := c.Crossings()
+	for _, t := range list {
+		if t.Relay {
+			t.Section, t.Behind.Section = f.captures.renumbered[t.Section], f.captures.renumbered[t.Behind.Section]
+			f.s.Translation(&t)
+		}
+	}
+	return err
+}
+
+// captured takes what a capture says into the store.
+type captured struct {
+	*filler
+	sec     *record.Section
+	matched bool
+}
+
+func (c *captured) Interface(i *record.Interface) {
+	i.Section = c.sec.ID
+	c.s.Interface(i)
+	if c.matched {
+		c.captures.relays.AddInterface(i, relay.Place{Capture: c.sec.Artifact})
+	}
+}
+
+func (c *captured) Flow(f *record.Flow) {
+	f.Section = c.sec.ID
+	c.s.Flow(f)
+	if c.matched {
+		c.captures.matcher.Add(f, match.Place{Capture: c.sec.Artifact, Clock: clockKey(c.sec.Artifact)})
+		c.captures.relays.Add(f, relay.Place{Capture: c.sec.Artifact})
+	}
+}
+
+func (c *captured) Undecoded(u *record.Undecoded) {
+	u.Section = c.sec.ID
+	c.s.Undecoded(u)
+}
+
+func (c *captured) Name(n *flow.Name) {
+	c.s.Owner(&record.Owner{Pos: record.Pos{Section: c.sec.ID, Packet: n.Packet}, Kind: record.OwnerName, Address: n.Addr.Unmap(), Name: n.Name})
+}
