@@ -69,7 +69,7 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 // the rank of what it repeats.
 func (c *cold) sample(h *hot, q *packet) {
 	d := &q.d
-	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: hashBytes(head(d.Payload)), number: q.number}
+	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: q.sum, number: q.number}
 	if d.Protocol != protocolTCP {
 		s.sequence = uint32(d.IPID)
 	}
