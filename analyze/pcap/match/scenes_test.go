@@ -183,6 +183,19 @@ var nats = []scene{
 			f.Client.SYNTime, f.Server.SYNTime = noon.Add(p.out*time.Microsecond), noon.Add(p.back*time.Microsecond)
 		}
 	}, []string{dnat + "strong", "10.1.0.2:40000>10.2.0.2:8080 10.2.0.1:61234>10.2.0.2:8080 strong"}},
+	{"a bridge on a host whose clock others do not agree about to the microsecond", func(b *bench) {
+		for i := range 5 {
+			x := later(time.Duration(i+1) * time.Minute)
+			x.c, x.s = x.c+uint32(i+1)<<8, x.s+uint32(i+1)<<8
+			b.offsets["router"] = time.Duration(i) * time.Millisecond
+			b.see(x, routerIn(masked))
+			b.see(x, atBackend(masked, 0))
+		}
+		out := routerOut(toBackend, 1)
+		out.hops = 0
+		b.see(web(), routerIn(toVIP))
+		b.see(web(), out)
+	}, []string{dnat + "exact"}},
 	{"a connection beside one of a host with the same address", func(b *bench) {
 		b.see(web(), routerIn(toVIP))
 		b.see(web(), routerOut(toBackend, 1))
@@ -360,6 +373,20 @@ var traps = []scene{
 		b.see(x, routerIn(toVIP))
 		x.request += " and more"
 		b.see(x, routerOut(toBackend, 1))
+	}, nil},
+	{"an anonymised copy of one place, and the connection at another place too", func(b *bench) {
+		further := routerIn(toBackend)
+		further.clock, further.capture, further.distance = "node", 4, 300*time.Microsecond
+		b.see(web(), routerIn(toBackend))
+		b.see(web(), further)
+		b.see(web(), routerIn(masked))
+	}, nil},
+	{"a replay while the SYN of the first was missed, and its repetition seen", func(b *bench) {
+		x := bare(web())
+		x.ipid = 0
+		b.see(x, routerIn(toVIP), func(f *record.Flow) { f.Client.SYNTime = f.Client.SYNTime.Add(time.Second) })
+		x.start = x.start.Add(20 * time.Millisecond)
+		b.see(x, routerIn(toBackend))
 	}, nil},
 	{"one report to two collectors", func(b *bench) {
 		x := dns()
