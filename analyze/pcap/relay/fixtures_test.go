@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -51,13 +50,12 @@ func readRecorded(t *testing.T, name string) *recorded {
 	if _, err := flow.Read(reader, r); err != nil {
 		t.Fatal(err)
 	}
-	truth, err := os.Open(filepath.Join(folder, name+".truth"))
+	truth, err := os.ReadFile(filepath.Join(folder, name+".truth"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer truth.Close()
-	for s := bufio.NewScanner(truth); s.Scan(); {
-		f := strings.Fields(s.Text())
+	for _, line := range strings.Split(strings.TrimSpace(string(truth)), "\n") {
+		f := strings.Fields(line)
 		down, up := tuple(f[0], f[1]), tuple(f[2], f[3])
 		if r.truth[down] == nil {
 			r.truth[down] = map[record.Tuple]int{}
@@ -121,26 +119,32 @@ func (s score) share() float64 {
 	return float64(n) / float64(s.all)
 }
 
+// TestRecorded holds what is found in captures of proxies against what the
+// proxies say, with all that was captured and with headers alone. Not all can
+// be found: the capture of H64 lost one request of ten, and so spoiled the
+// sizes of as many others.
 func TestRecorded(t *testing.T) {
-	for _, name := range []string{"T8", "T64", "H8", "H64"} {
+	for name, least := range map[string]float64{"T8": 1, "T64": 0.99, "H8": 1, "H64": 0.82} {
+		r := readRecorded(t, name)
 		for _, bare := range []bool{false, true} {
-			r := readRecorded(t, name)
 			relays := relay.New()
 			place := relay.Place{Capture: 1}
 			for i := range r.interfaces {
 				relays.AddInterface(&r.interfaces[i], place)
 			}
-			for i := range r.flows {
-				f := r.flows[i]
+			for _, f := range r.flows {
 				if bare {
 					f = headersOnly(f)
 				}
 				relays.Add(&f, place)
 			}
 			s := r.score(relays.Find())
-			t.Logf("%s bare=%v: %.3f of %d right %v wrong %v abstained %v", name, bare, s.share(), s.all, s.right, s.wrong, relays.Abstained())
-			for _, w := range s.wrongs {
-				t.Log(w)
+			t.Logf("%s, headers only %v: %.3f of %d, %v, %v", name, bare, s.share(), s.all, s.right, relays.Abstained())
+			if len(s.wrongs) > 0 || s.share() < least {
+				t.Errorf("%s, headers only %v: %.3f answered, want %.2f; wrong: %v", name, bare, s.share(), least, s.wrongs)
+			}
+			if bare && s.right[record.TierPayload]+s.right[record.TierAnnounced] > 0 {
+				t.Errorf("%s: headers alone show no payload: %v", name, s.right)
 			}
 		}
 	}
