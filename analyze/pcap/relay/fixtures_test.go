@@ -21,6 +21,8 @@ type recorded struct {
 	// truth counts, for each downstream connection, the requests that went to
 	// each upstream connection; a TCP proxy has one.
 	truth map[record.Tuple]map[record.Tuple]int
+	// connections: the proxy is one of TCP, and truth counts connections.
+	connections bool
 }
 
 func (r *recorded) Interface(i *record.Interface) { r.interfaces = append(r.interfaces, *i) }
@@ -46,7 +48,7 @@ func readRecorded(t *testing.T, name string) *recorded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorded{truth: map[record.Tuple]map[record.Tuple]int{}}
+	r := &recorded{truth: map[record.Tuple]map[record.Tuple]int{}, connections: name[0] == 'T'}
 	if _, err := flow.Read(reader, r); err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +99,15 @@ func (r *recorded) score(found []record.Translation) score {
 		}
 	}
 	for _, t := range found {
-		n := max(t.Requests, 1)
-		if t.Requests > 0 && len(r.truth[t.Before]) == 1 && r.truth[t.Before][t.After] == 1 {
-			n = 1 // a TCP proxy's connection, told by its requests
+		n := t.Requests
+		switch {
+		case r.connections:
+			n = 1
+		case n == 0: // the whole connection, so all its requests
+			for _, requests := range r.truth[t.Before] {
+				n += requests
+			}
+			n = max(n, 1)
 		}
 		ok := min(n, r.truth[t.Before][t.After])
 		s.right[t.Tier] += ok
