@@ -89,7 +89,13 @@ func connItems(conns []*conn, done []bool) []item {
 }
 
 func (g *group) requestItems(conns []*conn, done []bool) []item {
-	var items []item
+	n := 0
+	for _, c := range conns {
+		if !done[c.wire] {
+			n += c.requestsEnd - c.requests
+		}
+	}
+	items := make([]item, 0, n)
 	for _, c := range conns {
 		if done[c.wire] {
 			continue

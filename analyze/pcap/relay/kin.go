@@ -6,6 +6,8 @@ const (
 	// kinAddresses is how many of the busiest addresses are compared by sizes
 	// with each other, kinFlows what they must have at least.
 	kinAddresses, kinFlows = 8, 20
+	// kinLook is how many connections of each side are looked at.
+	kinLook = 2000
 	// kinShare is the part, in hundredths, of the flows of one side that must
 	// have a counterpart. Clients in lockstep have equal sizes too, but half of
 	// theirs lie the other way round, if they lie in each other at all.
@@ -60,6 +62,10 @@ func (w *world) busiest(by map[uint32][]*conn) []uint32 {
 
 // kin says whether outs carry on ins, by connections or by requests.
 func (w *world) kin(ins, outs []*conn) bool {
+	ins, outs = together(ins, outs)
+	if len(ins) == 0 || len(outs) == 0 {
+		return false
+	}
 	conns := newLevel(w, false, connItems(ins, w.downDone), connItems(outs, w.upDone))
 	if conns.related() {
 		return true
@@ -67,6 +73,24 @@ func (w *world) kin(ins, outs []*conn) bool {
 	g := group{w: w}
 	requests := newLevel(w, true, g.requestItems(ins, w.downDone), g.requestItems(outs, w.upDone))
 	return requests.related()
+}
+
+// together returns the first of the connections, which are sorted by time, from
+// when there are some of both sides.
+func together(ins, outs []*conn) ([]*conn, []*conn) {
+	from := max(ins[0].first, outs[0].first)
+	var a, b []*conn
+	for _, c := range outs {
+		if c.first >= from && len(b) < kinLook {
+			b = append(b, c)
+		}
+	}
+	for _, c := range ins {
+		if c.last >= from && len(a) < 2*kinLook {
+			a = append(a, c)
+		}
+	}
+	return a, b
 }
 
 // related says whether an offset can be learned by which nearly all items of

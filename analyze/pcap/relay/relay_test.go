@@ -285,7 +285,7 @@ func TestDisagree(t *testing.T) {
 // in each.
 func TestSidecars(t *testing.T) {
 	r := relay.New()
-	truth := &made{recorded: recorded{truth: map[record.Tuple]map[record.Tuple]int{}}}
+	truth := &recorded{truth: map[record.Tuple]map[record.Tuple]int{}, connections: true}
 	for pod, address := range []string{"10.244.0.5", "10.244.0.6"} {
 		m := world{seed: 25, clients: 1, each: 40, requests: 1, sizes: "one", begins: "none", proxy: "127.0.0.1", source: address, client: address}.make()
 		for i := range m.flows {

@@ -71,7 +71,7 @@ func (w world) make() *made {
 	m := &maker{world: w, r: rand.New(rand.NewPCG(w.seed, 7)), port: 20000, pools: map[int][]*carrier{}}
 	m.place = relay.Place{Capture: 1}
 	m.truth = map[record.Tuple]map[record.Tuple]int{}
-	m.made.told = w.told
+	m.made.told, m.connections = w.told, !w.pooled
 	m.run()
 	return &m.made
 }
