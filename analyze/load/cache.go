@@ -21,18 +21,25 @@ func key(inputs []string, opt Options) string {
 	if opt.Cache == "" {
 		return ""
 	}
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%d\n%s\n", store.SchemaVersion, opt.Key)
-	for _, in := range inputs {
+	digests := make([]string, len(inputs))
+	for i, in := range inputs {
 		// A pipe can be read only once.
 		if info, err := os.Stat(in); err != nil || in == "-" || !info.Mode().IsRegular() && !info.IsDir() {
 			return ""
 		}
-		d, err := bundle.Digest(in)
-		if err != nil {
+		var err error
+		if digests[i], err = bundle.Digest(in); err != nil {
 			return ""
 		}
-		fmt.Fprintf(sum, "%s\n%s\n", d, in)
+	}
+	return keyOf(inputs, digests, opt)
+}
+
+func keyOf(inputs, digests []string, opt Options) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d\n%s\n", store.SchemaVersion, opt.Key)
+	for i, in := range inputs {
+		fmt.Fprintf(sum, "%s\n%s\n", digests[i], in)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16]) + ".db"
 }
@@ -63,8 +70,9 @@ func (c *Case) Drop() bool {
 }
 
 // newCase makes the empty store for a load: beside the cache, else among the
-// temporary files, else in memory. finish keeps or removes it.
-func newCase(k string, inputs []string, opt Options) (s *store.Store, name string, finish func(keep bool) string, err error) {
+// temporary files, else in memory. finish is told the key of what was read, and
+// keeps the case where that is k; "" removes it.
+func newCase(k string, opt Options) (s *store.Store, name string, finish func(read string) string, err error) {
 	for _, dir := range []string{opt.Cache, os.TempDir()} {
 		if dir == "" || dir == opt.Cache && (k == "" || os.MkdirAll(dir, 0o700) != nil) {
 			continue
@@ -85,33 +93,33 @@ func newCase(k string, inputs []string, opt Options) (s *store.Store, name strin
 		if dir == opt.Cache {
 			final = filepath.Join(dir, k)
 		}
-		return s, temp, func(keep bool) string {
-			// An input that changed while it was read is not what k names.
-			if keep && final != "" && key(inputs, opt) == k && os.Rename(temp, final) == nil {
+		return s, temp, func(read string) string {
+			// An input that changed before it was read is not what k names.
+			if read == k && final != "" && os.Rename(temp, final) == nil {
 				prune(opt.Cache, final)
 				return final
 			}
-			if !keep {
+			if read == "" {
 				os.Remove(temp)
 			}
 			return temp
 		}, nil
 	}
 	s, err = store.Create(":memory:")
-	return s, "", func(bool) string { return "" }, err
+	return s, "", func(string) string { return "" }, err
 }
 
 // reopen turns a filled store into a case for reading.
-func (f *filler) reopen(name string, finish func(bool) string) (*Case, error) {
+func (f *filler) reopen(name string, opt Options, finish func(string) string) (*Case, error) {
 	c := &Case{Store: f.s, Warnings: f.warnings, Damaged: f.damaged}
 	if name == "" {
 		return c, nil
 	}
 	if err := f.s.Close(); err != nil {
-		finish(false)
+		finish("")
 		return nil, err
 	}
-	kept := finish(true)
+	kept := finish(keyOf(f.names, f.digests, opt))
 	r, err := store.Open(kept)
 	if err != nil {
 		os.Remove(kept)

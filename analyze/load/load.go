@@ -61,17 +61,17 @@ func Open(inputs []string, opt Options) (*Case, error) {
 	if c := cached(k, opt); c != nil {
 		return c, nil
 	}
-	s, name, finish, err := newCase(k, inputs, opt)
+	s, name, finish, err := newCase(k, opt)
 	if err != nil {
 		return nil, err
 	}
 	f, err := fill(s, inputs, opt)
 	if err != nil {
 		s.Close()
-		finish(false)
+		finish("")
 		return nil, err
 	}
-	return f.reopen(name, finish)
+	return f.reopen(name, opt, finish)
 }
 
 // Into loads the inputs into a new database file, and tells what Warnings and
@@ -165,14 +165,16 @@ type filler struct {
 	artifacts []*record.Artifact
 	sections  []*record.Section
 	inputs    []store.Input
-	warnings  []string
-	damaged   *bundle.Error
-	captures  captures
+	// names and digests are the arguments and the hashes of what was read.
+	names, digests []string
+	warnings       []string
+	damaged        *bundle.Error
+	captures       captures
 }
 
 // fill reads all inputs into the store.
 func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
-	f := &filler{s: s}
+	f := &filler{s: s, names: inputs}
 	for _, name := range inputs {
 		var err error
 		if store.IsDatabase(name) {
@@ -225,7 +227,7 @@ func (f *filler) bundle(name string, opt Options) error {
 		if path.Base(e.Path) == "expect.yaml" {
 			continue // what is expected of the bundle is no part of it
 		}
-		if err := f.artifact(input, e.Path, record.Scope{}, stoppable{e, opt.Stop}); err != nil {
+		if err := f.artifact(input, e.Path, record.Scope{}, stoppable{e, opt.Stop}, e.SHA256); err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
 	}
@@ -245,6 +247,7 @@ func (f *filler) bundle(name string, opt Options) error {
 		}
 	}
 	f.inputs = append(f.inputs, in)
+	f.digests = append(f.digests, in.SHA256)
 	for _, w := range r.Warnings() {
 		f.warnings = append(f.warnings, name+": "+w)
 	}
@@ -279,19 +282,25 @@ func (s stoppable) Read(p []byte) (int, error) {
 	return s.Reader.Read(p)
 }
 
-// artifact reads one artifact.
-func (f *filler) artifact(input int, name string, scope record.Scope, body io.Reader) error {
+// artifact reads one artifact. Where sum is not nil it gives the hash of what
+// was read, at the end.
+func (f *filler) artifact(input int, name string, scope record.Scope, body io.Reader, sum func() string) error {
 	a := &record.Artifact{ID: len(f.artifacts) + 1, Input: input, Path: name, Scope: scope}
 	f.artifacts = append(f.artifacts, a)
-	sum := sha256.New()
 	count := &counter{}
-	in := bufio.NewReaderSize(io.TeeReader(body, io.MultiWriter(sum, count)), 64<<10)
+	seen := io.Writer(count)
+	if sum == nil {
+		own := sha256.New()
+		seen = io.MultiWriter(own, count)
+		sum = func() string { return hex.EncodeToString(own.Sum(nil)) }
+	}
+	in := bufio.NewReaderSize(io.TeeReader(body, seen), 64<<10)
 	if head, _ := in.Peek(12); pcap.Is(head) {
 		err := f.capture(a, in, head)
 		if _, e := io.Copy(io.Discard, in); err == nil {
 			err = e // what stands behind the end of a damaged capture belongs to its hash
 		}
-		a.Size, a.SHA256 = count.n, hex.EncodeToString(sum.Sum(nil))
+		a.Size, a.SHA256 = count.n, sum()
 		return err
 	}
 	text := f.s.Text(a.ID)
@@ -305,7 +314,7 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 	if e := text.Close(); err == nil {
 		err = e
 	}
-	a.Size, a.SHA256 = count.n, hex.EncodeToString(sum.Sum(nil))
+	a.Size, a.SHA256 = count.n, sum()
 	return err
 }
 
@@ -453,7 +462,9 @@ func (f *filler) database(name string) error {
 	if f.damaged == nil {
 		f.damaged = c.Damaged
 	}
-	return nil
+	digest, err := bundle.Digest(name)
+	f.digests = append(f.digests, digest)
+	return err
 }
 
 // databaseInputs takes over the bundles that a database was loaded from: each
@@ -480,7 +491,7 @@ func (f *filler) databaseArtifact(c *Case, base int, a record.Artifact, sections
 	pr, pw := io.Pipe()
 	go func() { pw.CloseWithError(c.Copy(a.ID, pw)) }()
 	text := &counter{}
-	err := f.artifact(base+a.Input, a.Path, a.Scope, io.TeeReader(pr, text))
+	err := f.artifact(base+a.Input, a.Path, a.Scope, io.TeeReader(pr, text), nil)
 	pr.Close()
 	if err != nil {
 		return err

@@ -84,6 +84,10 @@ type Entry struct {
 	// end. An entry that was cut ends with io.EOF and leaves a warning; an error
 	// here is one that ends the whole bundle, and Next returns it too.
 	io.Reader
+	// SHA256 gives, after io.EOF and before the next call of Next, the hex hash
+	// of what Reader gave. It is nil for an entry that is compressed itself:
+	// the bundle hashes what stands in it.
+	SHA256 func() string
 }
 
 // Error says that a bundle is unsafe or unusable as a whole.

@@ -172,7 +172,11 @@ func (f *singleSource) next() (item, error) {
 		return item{}, io.EOF
 	}
 	f.done = true
-	return item{name: f.name, mod: f.mod, body: f.s.out, plain: true}, nil
+	it := item{name: f.name, mod: f.mod, body: f.s.out, plain: true}
+	if !f.s.packed {
+		it.sum = f.s.sum
+	}
+	return it, nil
 }
 
 func (f *singleSource) finish(*Reader) string { return f.s.finish() }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"os"
@@ -54,8 +53,9 @@ type item struct {
 	name    string
 	mod     time.Time
 	body    io.Reader
-	zip     bool // names follow the rules for a zip
-	plain   bool // is decompressed already
+	zip     bool    // names follow the rules for a zip
+	plain   bool    // is decompressed already
+	sum     *digest // of the body where the source makes it, else nil
 	folder  bool
 	skipped string // why it is no artifact; the bundle is still good
 	unsafe  string // why the bundle is refused
@@ -130,7 +130,11 @@ func (r *Reader) accept(it item) (*Entry, error) {
 		return nil, nil
 	}
 	r.seen[p] = seen{}
-	e := &Entry{Path: p, ModTime: it.mod, Reader: r.open(p, it)}
+	b := r.open(p, it)
+	e := &Entry{Path: p, ModTime: it.mod, Reader: b}
+	if !b.packed {
+		e.SHA256 = b.sum.hex
+	}
 	if path.Base(p) == manifestName {
 		ours, err := r.takeManifest(e)
 		if ours || err != nil {
@@ -223,10 +227,12 @@ type body struct {
 	r        *Reader
 	path     string
 	in       io.Reader // as in the archive
-	sum      hash.Hash // of in
+	sum      *digest   // of in
+	summed   bool      // by the source
 	size     int64     // of in
 	archived error     // the archive broke inside this entry
 	top      io.Reader // for the caller
+	packed   bool      // top decompresses
 	out      int64
 	cut      bool
 	err      error
@@ -235,7 +241,10 @@ type body struct {
 var errStale = errors.New("bundle: an entry was read after the next one was asked for")
 
 func (r *Reader) open(p string, it item) *body {
-	b := &body{r: r, path: p, in: it.body, sum: sha256.New()}
+	b := &body{r: r, path: p, in: it.body, sum: it.sum, summed: it.sum != nil}
+	if b.sum == nil {
+		b.sum = newDigest()
+	}
 	r.body = b
 	if r.buf == nil {
 		r.buf = bufio.NewReaderSize(nil, 32<<10)
@@ -243,11 +252,11 @@ func (r *Reader) open(p string, it item) *body {
 	r.buf.Reset(archived{b})
 	b.top = r.buf
 	if !it.plain {
-		top, _, err := r.inflater.open(r.buf)
+		top, packed, err := r.inflater.open(r.buf)
 		if err != nil {
 			top = broken{err}
 		}
-		b.top = top
+		b.top, b.packed = top, packed
 	}
 	return b
 }
@@ -289,7 +298,7 @@ func (b *body) finish() {
 	}
 	b.err = errStale
 	s := seen{size: b.size, whole: b.archived == nil}
-	b.sum.Sum(s.sum[:0])
+	s.sum = b.sum.sum()
 	b.r.seen[b.path] = s
 }
 
@@ -298,7 +307,9 @@ type archived struct{ b *body }
 
 func (a archived) Read(p []byte) (int, error) {
 	n, err := a.b.in.Read(p)
-	a.b.sum.Write(p[:n])
+	if !a.b.summed {
+		a.b.sum.Write(p[:n])
+	}
 	a.b.size += int64(n)
 	if e := a.b.r.guard.addPacked(n, a.b.path, a.b.size); e != nil {
 		return 0, e

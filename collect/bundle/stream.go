@@ -4,10 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"hash"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -88,7 +85,7 @@ func describe(err error) string {
 // stream is a bundle that is read from its first byte to its last: counted and
 // hashed as it is on disk, then decompressed and counted again.
 type stream struct {
-	sum    hash.Hash
+	sum    *digest
 	raw    *bufio.Reader // as on disk
 	out    *bufio.Reader // decompressed
 	packed bool
@@ -96,7 +93,7 @@ type stream struct {
 }
 
 func newStream(in io.Reader, g *guard) *stream {
-	s := &stream{sum: sha256.New()}
+	s := &stream{sum: newDigest()}
 	in = io.TeeReader(&disk{in: in, g: g}, s.sum)
 	s.raw = bufio.NewReaderSize(&meter{in: in, add: g.addRaw}, 64<<10)
 	return s
@@ -116,5 +113,5 @@ func (s *stream) decompress(g *guard) error {
 // finish reads what is left on disk and gives the hash of all of it.
 func (s *stream) finish() string {
 	io.Copy(io.Discard, s.raw) // an error is in the guard
-	return hex.EncodeToString(s.sum.Sum(nil))
+	return s.sum.hex()
 }
