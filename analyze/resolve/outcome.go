@@ -72,26 +72,43 @@ func stateFrom(f *store.Flow) string {
 }
 
 // readOutcome puts together what the views of a connection tell of its
-// handshake: those of the addresses nearest to the client decide, and one of
-// them that saw an answer tells that there was one. Others may have seen one
-// direction only.
+// handshake: the nearest to the client decides, and any that saw an answer
+// tells that there was one. A client that sends its SYN again did not get the
+// answer that was seen behind a NAT; one SYN without an answer tells nothing, as
+// the capture may have seen one direction only.
 func (r *resolver) readOutcome(c *conn) {
-	answered := outcome{}
+	var near, answered outcome
+	again := false
 	for i := range c.views {
-		v := &c.views[i]
-		o := outcomeOf(&v.Flow)
+		f := &c.views[i].Flow
+		o := outcomeOf(f)
 		if o.word == "answered" && answered.word == "" {
 			answered = o
 		}
-		near := v.Tuple == c.views[0].Tuple
-		if o.word != "" && (c.outcome.word == "" || near && c.outcome.word == "unanswered") {
-			c.outcome = o
+		c.outcome = tellsMore(c.outcome, o)
+		if f.Tuple.Source == c.client && f.Tuple.Destination == c.service {
+			near = tellsMore(near, o)
+			again = again || f.Client.SYNs > 1
 		}
 	}
-	if answered.word != "" && c.outcome.word != "answered" {
-		c.against = "a capture behind it shows an answer, and none on the client's side does"
-		c.outcome = answered
+	switch {
+	case answered.word == "":
+		return
+	case near.word == "unanswered" && again, c.outcome.word != "answered":
+		c.against = "a capture behind it shows an answer, which did not reach the client's side"
+		answered.end = ""
+	default:
+		return
 	}
+	c.outcome = answered
+}
+
+// tellsMore is a, or b where a tells nothing or saw no answer.
+func tellsMore(a, b outcome) outcome {
+	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") {
+		return b
+	}
+	return a
 }
 
 // unserving tells whether captures show that nothing serves a connection, and says

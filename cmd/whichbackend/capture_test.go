@@ -164,7 +164,13 @@ func TestHandshakes(t *testing.T) {
 		"the answer is lost": {func(p *tape) {
 			syn(p)
 			p.tcp(seen{"eth1", theBackend, theClient, 64, "SA", y, x + 1, ""})
-		}, resolve.Observed, "answered", "open", "a capture behind it shows an answer, and none on the client's side does", ""},
+			p.at = p.at.Add(time.Second)
+			syn(p)
+		}, resolve.Observed, "answered", "", "a capture behind it shows an answer, which did not reach the client's side", ""},
+		"the answer is not captured": {func(p *tape) {
+			syn(p)
+			p.tcp(seen{"eth1", theBackend, theClient, 64, "SA", y, x + 1, ""})
+		}, resolve.Observed, "answered", "open", "captures show it behind the NAT", ""},
 	} {
 		p := newTape(t)
 		c.play(p)

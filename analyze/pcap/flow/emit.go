@@ -89,7 +89,7 @@ func (w *emitter) entry(e *entry) {
 	if f.Interface < len(w.names) {
 		name = w.names[f.Interface]
 	}
-	f.Device = deviceName(p.device, name)
+	f.Device = w.places.deviceName(p.device, name)
 	if p.device.link == decode.LinkSLL {
 		f.Leg = "in"
 		if (e.bits&keyLeg != 0) == (c == 0) {

@@ -148,6 +148,6 @@ func (t *table) lone(w *waiting) (e entry) {
 	e.number = uint32(t.faults.list[w.fault-1].Packet)
 	e.fault = w.fault
 	e.cold[0].scale, e.cold[1].scale = -1, -1
-	e.setClient(guessClient(e.ports, w.from), false)
+	e.setClient(guessClient(e.protocol, e.ports, w.from), false)
 	return e
 }

@@ -75,6 +75,23 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// TestDeviceOfItsOwn: where each device is an interface of the capture, as
+// whichbackend-collect writes it, its name tells more than its index.
+func TestDeviceOfItsOwn(t *testing.T) {
+	c := newCapture(t, decode.LinkSLL2, decode.LinkSLL2)
+	syn := c.segment(client, server, tcpPacket{seq: 5, flags: flagSYN})
+	c.frame(sll2(0, 3)(syn), 0)
+	c.on = 1
+	c.frame(sll2(4, 5)(syn), 0)
+	var got []string
+	for _, f := range c.read().flows {
+		got = append(got, f.Device)
+	}
+	if want := []string{"eth0", "eth1"}; !slices.Equal(got, want) {
+		t.Errorf("devices %q, want %q", got, want)
+	}
+}
+
 // TestEncapsulation: the same tuple in other wrappings is another flow, the
 // answer in the same wrapping is not.
 func TestEncapsulation(t *testing.T) {

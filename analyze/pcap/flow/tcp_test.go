@@ -88,6 +88,24 @@ func TestWhoAsks(t *testing.T) {
 	}
 }
 
+// TestWhoAsksByDatagram: a NAT gives clients ports below those of servers, and
+// who sent first tells more than they do.
+func TestWhoAsksByDatagram(t *testing.T) {
+	for _, k := range []struct{ name, from, to, want string }{
+		{"both registered: the first", "10.0.0.1:4162", "10.0.0.2:8053", "10.0.0.1:4162"},
+		{"a well-known port", "10.0.0.2:53", "10.0.0.1:4162", "10.0.0.1:4162"},
+		{"a port of the range for clients", "10.0.0.2:8053", "10.0.0.1:40000", "10.0.0.1:40000"},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			c := newCapture(t, decode.LinkEthernet)
+			c.packet(udp(k.from, k.to, "hello", 1))
+			if f := c.one(); f.Tuple.Source.String() != k.want || !f.Guessed {
+				t.Errorf("client %v, guessed %v", f.Tuple.Source, f.Guessed)
+			}
+		})
+	}
+}
+
 // TestLateSYN: the SYN was captured behind the first data, and still decides.
 func TestLateSYN(t *testing.T) {
 	c := newCapture(t, decode.LinkEthernet)
