@@ -54,6 +54,7 @@ test: all envoy
 	CGO_ENABLED=1 $(GO) test ./...
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
+	$(GO) test ./analyze/pcap/flow -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
 
 record: compiler
 	@test -n "$(NAME)" && test -n "$(TOPOLOGY)" || { echo 'say what to record: make record NAME=folder TOPOLOGY=ClusterIP/nftables' >&2; exit 2; }
@@ -61,6 +62,9 @@ record: compiler
 
 fuzz: compiler
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
+	$(GO) test ./analyze/pcap -run '^$$' -fuzz FuzzReader -fuzztime $(FUZZTIME)
+	$(GO) test ./analyze/pcap/decode -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
+	$(GO) test ./analyze/pcap/flow -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
 	$(GO) test ./collect/bundle -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) -fuzzminimizetime 20x
 
 lint: compiler

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -85,7 +86,44 @@ func (s *Store) Flow(f *record.Flow) {
 	s.in.half = half(s.in.half[:0], &f.Server)
 	s.in.keep(s.in.flows.add(f.ID, f.Section, f.Packet, int64(f.Protocol), endpoint(f.Tuple.Source), endpoint(f.Tuple.Destination), flags,
 		f.Interface, none(f.Device), none(f.Leg), none(f.Encapsulation), nanoseconds(f.First), nanoseconds(f.Last), client, string(s.in.half), none(int64(f.Duplicates)),
-		fault, endpoint(f.Announced.Source), endpoint(f.Announced.Destination), none(f.Name), none(f.Exchanged)))
+		fault, endpoint(f.Announced.Source), endpoint(f.Announced.Destination), none(f.Name), none(f.Exchanged), digest(f)))
+}
+
+// digest writes what recognises a flow in another capture beside its sequence
+// numbers, so that captures of a kept case can be held against others.
+func digest(f *record.Flow) []byte {
+	b := make([]byte, 0, 128)
+	for _, h := range []*record.Half{&f.Client, &f.Server} {
+		b = binary.BigEndian.AppendUint16(b, h.IPID)
+		b = binary.BigEndian.AppendUint64(b, h.Begin)
+		b = binary.BigEndian.AppendUint64(b, uint64(nanoseconds(h.DataTime)))
+		b = append(b, byte(h.BeginLength), byte(len(h.Segments)))
+		for _, x := range h.Segments {
+			for _, n := range []uint32{x.Sequence, x.Length, x.Stamp, uint32(x.Packet)} {
+				b = binary.BigEndian.AppendUint32(b, n)
+			}
+			b = binary.BigEndian.AppendUint64(b, x.Hash)
+		}
+	}
+	return b
+}
+
+// readDigest reads what digest wrote.
+func readDigest(b []byte, f *record.Flow) error {
+	const head, segment = 20, 24
+	for _, h := range []*record.Half{&f.Client, &f.Server} {
+		if len(b) < head || len(b) < head+segment*int(b[19]) {
+			return errText
+		}
+		h.IPID, h.Begin, h.BeginLength = binary.BigEndian.Uint16(b), binary.BigEndian.Uint64(b[2:]), int(b[18])
+		h.DataTime = readTime(int64(binary.BigEndian.Uint64(b[10:])))
+		n := int(b[19])
+		for b = b[head:]; n > 0; n, b = n-1, b[segment:] {
+			h.Segments = append(h.Segments, record.Segment{Sequence: binary.BigEndian.Uint32(b), Length: binary.BigEndian.Uint32(b[4:]),
+				Stamp: binary.BigEndian.Uint32(b[8:]), Packet: int(binary.BigEndian.Uint32(b[12:])), Hash: binary.BigEndian.Uint64(b[16:])})
+		}
+	}
+	return nil
 }
 
 // Conversation says that flows are views of one conversation.
@@ -115,7 +153,7 @@ func (s *Store) Undecoded(u *record.Undecoded) {
 }
 
 const flowColumns = `id, coalesce((SELECT number FROM conversation WHERE flow = id), id), section, packet, protocol, source, destination, flags, interface, device, leg, encapsulation,
-	first, last, client, server, duplicates, fault, announced_source, announced_destination, server_name, exchanged FROM flow `
+	first, last, client, server, duplicates, fault, announced_source, announced_destination, server_name, exchanged, digest FROM flow `
 
 // FlowsFrom returns the flows whose client is this endpoint, in the order of
 // captures and packets.
@@ -147,11 +185,30 @@ func (s *Store) Flows(f func(*Flow) error) error {
 	return s.flows("SELECT "+flowColumns+"ORDER BY id", f)
 }
 
-// HasFlows tells whether any capture of the case shows a conversation.
-func (s *Store) HasFlows() (bool, error) {
-	var n int
-	err := s.db.QueryRow("SELECT EXISTS (SELECT 1 FROM flow)").Scan(&n)
-	return n != 0, err
+// FlowsIn calls f for every flow of a section, in the order of packets.
+func (s *Store) FlowsIn(section int, f func(*Flow) error) error {
+	return s.flows("SELECT "+flowColumns+"WHERE section = ? ORDER BY id", f, section)
+}
+
+// HasFlows tells whether any capture of the case shows a conversation, and
+// whether any was recognised on two sides of something.
+func (s *Store) HasFlows() (flows, crossings bool, err error) {
+	err = s.db.QueryRow("SELECT EXISTS (SELECT 1 FROM flow), EXISTS (SELECT 1 FROM crossing)").Scan(&flows, &crossings)
+	return flows, crossings, err
+}
+
+// Behind tells for every crossing the section of each of its sides, and the
+// conversation behind it.
+func (s *Store) Behind(f func(section, behind, conversation int)) error {
+	return each(s, `SELECT x.section, x.behind_section, coalesce(c.number, f.id) FROM crossing x
+		JOIN flow f ON f.section = x.behind_section AND f.packet = x.behind_packet LEFT JOIN conversation c ON c.flow = f.id`, func(r *sql.Rows) error {
+		var section, behind, conversation int
+		if err := r.Scan(&section, &behind, &conversation); err != nil {
+			return err
+		}
+		f(section, behind, conversation)
+		return nil
+	})
 }
 
 // CountFlows counts the flows of each section.
@@ -166,8 +223,8 @@ func (s *Store) CountFlows() (map[int]int, error) {
 	return out, err
 }
 
-// Flow is a stored flow: without what only recognising it needs (the hashes of
-// what was sent, the exchanges), and with the number of its conversation.
+// Flow is a stored flow: without its exchanges, and with the number of its
+// conversation.
 type Flow struct {
 	record.Flow
 	Conversation int
@@ -180,9 +237,9 @@ func (s *Store) flows(q string, f func(*Flow) error, args ...any) error {
 		var flags, first, last int64
 		var device, leg, encapsulation, name sql.NullString
 		var duplicates, exchanged sql.NullInt64
-		var client, server, fault []byte
+		var client, server, fault, digest []byte
 		err := r.Scan(&x.ID, &x.Conversation, &x.Section, &x.Packet, &x.Protocol, &ends[0], &ends[1], &flags, &x.Interface, &device, &leg, &encapsulation,
-			&first, &last, &client, &server, &duplicates, &fault, &ends[2], &ends[3], &name, &exchanged)
+			&first, &last, &client, &server, &duplicates, &fault, &ends[2], &ends[3], &name, &exchanged, &digest)
 		if err != nil {
 			return err
 		}
@@ -196,6 +253,9 @@ func (s *Store) flows(q string, f func(*Flow) error, args ...any) error {
 			return err
 		}
 		if x.Server, err = readHalf(server); err != nil {
+			return err
+		}
+		if err = readDigest(digest, &x.Flow); err != nil {
 			return err
 		}
 		if len(fault) > 0 {

@@ -67,7 +67,7 @@ CREATE TABLE problem (section INTEGER, line INTEGER, packet INTEGER, pointer TEX
 CREATE TABLE flow (
   id INTEGER PRIMARY KEY, section INTEGER, packet INTEGER, protocol INTEGER, source, destination, flags INTEGER,
   interface INTEGER, device TEXT, leg TEXT, encapsulation TEXT, first INTEGER, last INTEGER, client TEXT, server TEXT, duplicates INTEGER,
-  fault TEXT, announced_source, announced_destination, server_name TEXT, exchanged INTEGER);
+  fault TEXT, announced_source, announced_destination, server_name TEXT, exchanged INTEGER, digest BLOB);
 
 -- Flows that are views of one conversation; a flow that stands alone is not here.
 CREATE TABLE conversation (flow INTEGER PRIMARY KEY, number INTEGER);

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"strconv"
 
 	"whichbackend/analyze/pcap"
@@ -10,6 +11,7 @@ import (
 	"whichbackend/analyze/pcap/match"
 	"whichbackend/analyze/pcap/relay"
 	"whichbackend/analyze/record"
+	"whichbackend/store"
 )
 
 // captures is what is put together of all captures of a case.
@@ -17,7 +19,17 @@ type captures struct {
 	matcher *match.Matcher // nil without a capture
 	relays  *relay.Relays
 	list    []int // artifacts
-	found   Found
+	// renumbered leads from the sections of the database that is being read to
+	// those of this case.
+	renumbered map[int]int
+	own        []ownAddress
+	found      Found
+}
+
+// ownAddress is an address that a network namespace holds, as a listing tells.
+type ownAddress struct {
+	section int
+	address netip.Addr
 }
 
 // Found is what the captures of a case say about each other.
@@ -77,6 +89,7 @@ func (f *filler) connect() {
 	for i := range r.Translations {
 		f.s.Translation(&r.Translations[i])
 	}
+	f.machines()
 	relayed := c.relays.Find()
 	for i := range relayed {
 		f.s.Translation(&relayed[i])
@@ -88,6 +101,23 @@ func (f *filler) connect() {
 	}
 	for _, a := range r.Ambiguous {
 		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+	}
+}
+
+// machines tells of each capture which addresses its network namespace holds: a
+// proxy takes connections on one and opens others from another.
+func (f *filler) machines() {
+	byScope := map[record.Scope][]netip.Addr{}
+	for _, o := range f.captures.own {
+		if !o.address.IsLoopback() {
+			scope := f.sections[o.section-1].Scope
+			byScope[scope] = append(byScope[scope], o.address)
+		}
+	}
+	for _, id := range f.captures.list {
+		if a := f.artifacts[id-1]; a.Scope.Host != "" || a.Scope.Kind != record.ScopeHost {
+			f.captures.relays.Machine(relay.Place{Capture: id}, byScope[a.Scope]...)
+		}
 	}
 }
 
@@ -105,15 +135,7 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		f.s.Problem(&record.Problem{Pos: record.Pos{Section: s.ID}, Why: err.Error()})
 		return nil
 	}
-	if f.captures.matcher == nil {
-		f.captures.matcher, f.captures.relays = match.New(), relay.New()
-	}
-	if len(f.captures.list) < maxCaptures {
-		f.captures.list = append(f.captures.list, a.ID)
-	} else {
-		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
-	}
-	sum, err := flow.Read(r, &captured{f, s, f.captures.list[len(f.captures.list)-1] == a.ID})
+	sum, err := flow.Read(r, f.captured(a, s))
 	s.Lines, s.Understood, s.Ignored, s.Unknown = int(sum.Packets), int(sum.InFlows), int(sum.Known), int(sum.Unknown)
 	for _, i := range r.Interfaces() {
 		if s.Tool == "" {
@@ -126,6 +148,78 @@ func (f *filler) capture(a *record.Artifact, body io.Reader, head []byte) error 
 		}
 	}
 	a.Truncated = r.Truncated()
+	return err
+}
+
+// captured begins to take in a capture.
+func (f *filler) captured(a *record.Artifact, s *record.Section) *captured {
+	c := &f.captures
+	if c.matcher == nil {
+		c.matcher, c.relays = match.New(), relay.New()
+	}
+	matched := len(c.list) < maxCaptures
+	if matched {
+		c.list = append(c.list, a.ID)
+	} else {
+		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
+	}
+	return &captured{f, s, matched}
+}
+
+// databaseCapture takes over what a database says of a capture: the packets are
+// not in it.
+func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error {
+	f.captures.renumbered[section] = s.ID
+	to := f.captured(f.artifacts[s.Artifact-1], s)
+	interfaces, err := c.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range interfaces {
+		if i.Section == section {
+			i.Section = s.ID
+			f.s.Interface(&i)
+		}
+	}
+	undecoded, err := c.AllUndecoded()
+	if err != nil {
+		return err
+	}
+	for _, u := range undecoded {
+		if u.Section == section {
+			to.Undecoded(&u)
+		}
+	}
+	owners, err := c.Owners()
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		if o.Section == section {
+			o.Section = s.ID
+			f.s.Owner(&o)
+		}
+	}
+	return c.FlowsIn(section, func(x *store.Flow) error {
+		x.Section = s.ID
+		f.s.Flow(&x.Flow)
+		if to.matched {
+			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
+		}
+		return nil
+	})
+}
+
+// databaseRelays takes over what proxies carried on, which a database tells no
+// more from its flows.
+func (f *filler) databaseRelays(c *Case) error {
+	list, err := c.Crossings()
+	for _, t := range list {
+		if t.Relay {
+			t.Section, t.Behind.Section = f.captures.renumbered[t.Section], f.captures.renumbered[t.Behind.Section]
+			f.s.Translation(&t)
+		}
+	}
 	return err
 }
 

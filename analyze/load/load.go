@@ -304,7 +304,7 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 		return err
 	}
 	text := f.s.Text(a.ID)
-	sections, err := parse.Artifact(a, in, text, f.s, func() int {
+	sections, err := parse.Artifact(a, in, text, sink{f.s, f}, func() int {
 		f.sections = append(f.sections, nil)
 		return len(f.sections)
 	})
@@ -316,6 +316,23 @@ func (f *filler) artifact(input int, name string, scope record.Scope, body io.Re
 	}
 	a.Size, a.SHA256 = count.n, sum()
 	return err
+}
+
+// sink is the store, and keeps the addresses of namespaces in mind: captures
+// tell by them which belong to one machine.
+type sink struct {
+	*store.Store
+	f *filler
+}
+
+// maxOwnAddresses bounds the addresses that are kept in mind.
+const maxOwnAddresses = 1 << 16
+
+func (s sink) Address(a *record.Address) {
+	s.Store.Address(a)
+	if list := &s.f.captures.own; len(*list) < maxOwnAddresses {
+		*list = append(*list, ownAddress{a.Section, a.Prefix.Addr().Unmap()})
+	}
 }
 
 type counter struct{ n int64 }
@@ -431,12 +448,16 @@ func (f *filler) database(name string) error {
 		return err
 	}
 	firstSection := len(f.sections)
+	f.captures.renumbered = map[int]int{}
 	for _, a := range old {
 		if err := f.databaseArtifact(c, base, a, sections); err != nil {
 			return fmt.Errorf("%s: %w", path.Join(name, a.Path), err)
 		}
 	}
 	f.scopes(f.sections[firstSection:])
+	if err := f.databaseRelays(c); err != nil {
+		return err
+	}
 	f.warnings = append(f.warnings, c.Warnings...)
 	if f.damaged == nil {
 		f.damaged = c.Damaged
@@ -488,11 +509,17 @@ func (f *filler) databaseArtifact(c *Case, base int, a record.Artifact, sections
 		if err != nil {
 			return err
 		}
+		old := s.ID
 		s.ID, s.Artifact = len(f.sections)+1, n.ID
 		f.sections = append(f.sections, &s)
 		for _, p := range problems {
 			p.Section = s.ID
 			f.s.Problem(&p)
+		}
+		if s.Format == "pcap" || s.Format == "pcapng" {
+			if err := f.databaseCapture(c, old, &s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

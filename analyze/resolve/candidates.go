@@ -57,6 +57,13 @@ func (r *resolver) serviceUntranslated(c *conn, from vantage) error {
 		c.deduced = true
 		return nil
 	}
+	if v := r.soleFlow(c, set); v != nil {
+		c.verdict = Deduced
+		c.reason = "no table names this connection, but captures show one connection only from this client address and port, and it leads to a backend of the service"
+		c.backends = []Backend{{Party: r.party(v.Tuple.Destination, ""), Evidence: r.packets(&v.Flow)}}
+		c.deduced = true
+		return nil
+	}
 	if len(set.live()) == 0 && set.empty && c.state != "ESTABLISHED" {
 		c.verdict, c.reason = None, "the service has no backends"
 		c.refused = r.saysEmpty(c, from)
@@ -152,6 +159,45 @@ func (r *resolver) soleServer(c *conn, set choices) (Party, []Evidence, bool) {
 		}
 	}
 	return Party{}, nil, false
+}
+
+// soleFlow finds the one conversation in captures that has the client's own
+// address and port and leads to a backend, as soleServer does among sockets.
+func (r *resolver) soleFlow(c *conn, set choices) *view {
+	if !r.captured || c.place == nil || !c.place.workload() || len(set.list) == 0 {
+		return nil
+	}
+	for _, k := range r.inPlace(c.place) {
+		if k.Local == c.client && k.Protocol == c.protocol && k.Remote != c.service {
+			return nil
+		}
+	}
+	list, err := r.viewsFrom(c.client)
+	r.keep(err)
+	var found *view
+	for i := range list {
+		v := &list[i]
+		if v.Protocol != c.protocol || v.Tuple.Destination == c.service || !r.sameTime(c, list[i:i+1]) {
+			continue
+		}
+		if found != nil && found.Conversation != v.Conversation {
+			return nil
+		}
+		if found == nil || answered(v.Flow) && !answered(found.Flow) {
+			found = v
+		}
+	}
+	if found == nil || !answered(found.Flow) {
+		return nil
+	}
+	for _, ch := range set.list {
+		if ch.address == found.Tuple.Destination {
+			r.usedFlows[found.Conversation] = true
+			c.views = append(c.views, *found)
+			return found
+		}
+	}
+	return nil
 }
 
 // fromChoices answers with candidates where a table is there but does not lead

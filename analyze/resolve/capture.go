@@ -57,7 +57,7 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 		return nil, err
 	}
 	groups := map[int][]view{}
-	near := map[int]bool{}
+	near, tied := map[int]bool{}, map[int]bool{}
 	for _, v := range list {
 		if v.Tuple != cur || v.Protocol != c.protocol {
 			continue
@@ -66,19 +66,21 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 		v.order = order
 		groups[v.Conversation] = append(groups[v.Conversation], v)
 		near[v.Conversation] = near[v.Conversation] || ok && !weak || c.conversations[v.Conversation]
-		if ok || c.conversations[v.Conversation] {
-			r.usedFlows[v.Conversation] = true // weakly tied flows are no connection of their own either
-		}
+		tied[v.Conversation] = tied[v.Conversation] || ok
 	}
 	var found []view
+	several := false
 	for id, g := range groups {
-		if !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
+		if !tied[id] && !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
 			continue
 		}
-		if found != nil {
-			return nil, nil
+		r.usedFlows[id] = true // what is tied weakly is no connection of its own either
+		if near[id] {
+			found, several = g, several || found != nil
 		}
-		found = g
+	}
+	if several {
+		return nil, nil
 	}
 	return found, nil
 }
@@ -115,8 +117,8 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 	if len(group) == 0 {
 		return nil, nil, nil
 	}
-	list, err := r.st.CrossingsFrom(cur.Source)
-	if err != nil {
+	list, err := r.crossingsFrom(cur.Source)
+	if err != nil || len(list) == 0 {
 		return nil, nil, err
 	}
 	member := map[int]bool{}
@@ -145,6 +147,22 @@ func (r *resolver) crossings(cur record.Tuple, group []view) (nat *record.Transl
 		nat = nil
 	}
 	return nat, relays, nil
+}
+
+// crossingsFrom returns the translations of captures that a connection of this
+// source enters, remembering the last ones asked.
+func (r *resolver) crossingsFrom(source netip.AddrPort) ([]record.Translation, error) {
+	if list, ok := r.crossingMemo[source]; ok || !r.crossed {
+		return list, nil
+	}
+	if len(r.crossingMemo) > 64 {
+		clear(r.crossingMemo)
+	}
+	list, err := r.st.CrossingsFrom(source)
+	if err == nil {
+		r.crossingMemo[source] = list
+	}
+	return list, err
 }
 
 // captureStep makes a step of what captures show: the same connection behind a
@@ -309,6 +327,9 @@ func (r *resolver) compare(c *conn, i int, path []record.Tuple, t *record.Transl
 		group, err := r.viewsAt(t.Behind)
 		if err != nil {
 			return err
+		}
+		for _, v := range group {
+			r.usedFlows[v.Conversation] = true
 		}
 		last := t
 		if t, _, err = r.crossings(t.After, group); err != nil {

@@ -11,24 +11,26 @@ import (
 // resolver finds and follows the connections of one case.
 type resolver struct {
 	*world
-	byPlace     map[*place][]record.Socket
-	remotes     map[netip.AddrPort]bool // of all sockets, as listed
-	used        map[record.Pos]bool     // translations that some path explains
-	usedSockets map[socketKey]bool
-	memo        map[netip.AddrPort][]record.Translation
-	failed      error                 // the first error of reading what answers quote
-	cut         map[string]int        // sockets left out, by artifact: whose address was cut is not known
-	chosen      map[choiceKey]choices // what proxies may choose
-	takenAt     map[takenKey]takenBy
-	groups      map[legsKey]legs
-	counted     map[*place]map[record.Tuple][2]*record.Socket
-	locals      map[*place]map[netip.AddrPort][]record.Socket
-	legs        map[socketKey]bool // connections of proxies that are part of other paths
-	inbound     map[*place]bool    // places whose proxy's inbound side some path explains
-	quoted      map[record.Pos]string
-	captured    bool // captures of the case show conversations
-	seenFrom    map[netip.AddrPort][]view
-	usedFlows   map[int]bool // conversations in captures that some path explains
+	byPlace      map[*place][]record.Socket
+	remotes      map[netip.AddrPort]bool // of all sockets, as listed
+	used         map[record.Pos]bool     // translations that some path explains
+	usedSockets  map[socketKey]bool
+	memo         map[netip.AddrPort][]record.Translation
+	failed       error                 // the first error of reading what answers quote
+	cut          map[string]int        // sockets left out, by artifact: whose address was cut is not known
+	chosen       map[choiceKey]choices // what proxies may choose
+	takenAt      map[takenKey]takenBy
+	groups       map[legsKey]legs
+	counted      map[*place]map[record.Tuple][2]*record.Socket
+	locals       map[*place]map[netip.AddrPort][]record.Socket
+	legs         map[socketKey]bool // connections of proxies that are part of other paths
+	inbound      map[*place]bool    // places whose proxy's inbound side some path explains
+	quoted       map[record.Pos]string
+	captured     bool // captures of the case show conversations
+	crossed      bool // and captures recognised some of them on two sides
+	seenFrom     map[netip.AddrPort][]view
+	crossingMemo map[netip.AddrPort][]record.Translation
+	usedFlows    map[int]bool // conversations in captures that some path explains
 	// mixed are tuples that a path has between two rewritings: the kernel shows
 	// a reply with one of them undone and not yet the other.
 	mixed map[record.Tuple]bool
@@ -49,7 +51,7 @@ func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple][2]*record.Socket{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
-		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
+		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, crossingMemo: map[netip.AddrPort][]record.Translation{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
 }
 
 // keep remembers the first error of look-ups in the middle of an answer; the
@@ -228,7 +230,7 @@ func (r *resolver) connections(want *question) ([]*conn, error) {
 		return nil, err
 	}
 	var err error
-	if r.captured, err = r.st.HasFlows(); err != nil {
+	if r.captured, r.crossed, err = r.st.HasFlows(); err != nil {
 		return nil, err
 	}
 	only, err := r.clients(want)

@@ -49,7 +49,8 @@ func (r *resolver) fromCaptures(known []*conn, only map[netip.AddrPort]bool) ([]
 			continue
 		}
 		r.usedFlows[id] = true
-		c := &conn{protocol: head.Protocol, client: head.Tuple.Source, service: head.Tuple.Destination, state: stateFrom(&head.Flow), conversations: map[int]bool{id: true}}
+		c := &conn{protocol: head.Protocol, client: head.Tuple.Source, service: head.Tuple.Destination, state: stateFrom(&head.Flow), conversations: map[int]bool{id: true},
+			apart: told[ends{head.Protocol, head.Tuple}]}
 		r.seat(c, head.place)
 		if err := r.resolve(c); err != nil {
 			return nil, err
@@ -105,24 +106,13 @@ func (r *resolver) unexplainedFlows(only map[netip.AddrPort]bool) (map[int][]vie
 // behindOthers are the conversations that captures show behind a NAT or a proxy
 // from which another one leads to them.
 func (r *resolver) behindOthers() (map[int]bool, error) {
-	list, err := r.st.Crossings()
-	if err != nil {
-		return nil, err
-	}
 	out := map[int]bool{}
-	for _, t := range list {
-		if !r.current[t.Section] || !r.current[t.Behind.Section] {
-			continue
+	err := r.st.Behind(func(section, behind, conversation int) {
+		if r.current[section] && r.current[behind] {
+			out[conversation] = true
 		}
-		f, err := r.st.FlowAt(t.Behind.Section, t.Behind.Packet)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil {
-			out[f.Conversation] = true
-		}
-	}
-	return out, nil
+	})
+	return out, err
 }
 
 // nearest is the view of a conversation that lies nearest to its client: in the

@@ -73,20 +73,42 @@ func stateFrom(f *store.Flow) string {
 
 // readOutcome puts together what the views of a connection tell of its
 // handshake: the nearest to the client decides, and any that saw an answer
-// tells that there was one.
+// tells that there was one. A client that sends its SYN again did not get the
+// answer that was seen behind a NAT; one SYN without an answer tells nothing, as
+// the capture may have seen one direction only.
 func (r *resolver) readOutcome(c *conn) {
-	answered := false
+	var near, answered outcome
+	again := false
 	for i := range c.views {
-		o := outcomeOf(&c.views[i].Flow)
-		answered = answered || o.word == "answered"
-		if c.outcome.word == "" && o.word != "" || c.outcome.word == "unanswered" && o.word != "unanswered" && o.word != "" {
-			c.outcome = o
+		f := &c.views[i].Flow
+		o := outcomeOf(f)
+		if o.word == "answered" && answered.word == "" {
+			answered = o
+		}
+		c.outcome = tellsMore(c.outcome, o)
+		if f.Tuple.Source == c.client && f.Tuple.Destination == c.service {
+			near = tellsMore(near, o)
+			again = again || f.Client.SYNs > 1
 		}
 	}
-	if answered && c.outcome.word != "answered" {
+	switch {
+	case answered.word == "":
+		return
+	case near.word == "unanswered" && again, c.outcome.word != "answered":
 		c.against = "a capture behind it shows an answer, which did not reach the client's side"
-		c.outcome.word = "answered"
+		answered.end = ""
+	default:
+		return
 	}
+	c.outcome = answered
+}
+
+// tellsMore is a, or b where a tells nothing or saw no answer.
+func tellsMore(a, b outcome) outcome {
+	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") {
+		return b
+	}
+	return a
 }
 
 // unserving tells whether captures show that nothing serves a connection, and says

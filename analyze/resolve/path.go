@@ -45,6 +45,7 @@ type conn struct {
 	direct          bool
 	deduced         bool
 	conversations   map[int]bool         // of captures, which are known to be this connection
+	apart           bool                 // listings show another connection of the same addresses
 	views           []view               // flows that show it, in the order of the path
 	crossed         []record.Translation // of captures, that agree with the path
 	outcome         outcome
@@ -75,6 +76,9 @@ func (r *resolver) follow(c *conn) error {
 		table, logs, err := r.reachable(c, cur, at)
 		if err != nil {
 			return err
+		}
+		if c.apart {
+			table, logs = nil, nil
 		}
 		s, ok, err := r.step(c, cur, table)
 		if err != nil || c.conflict != nil || c.lost != "" {
@@ -258,7 +262,7 @@ func nameOf(p *place) string {
 // confirm looks for independent witnesses of the final tuple: the server's own
 // socket, and tables behind the last rewriting that saw it pass.
 func (r *resolver) confirm(c *conn) error {
-	if !c.final.Source.IsValid() || !c.final.Destination.IsValid() {
+	if !c.final.Source.IsValid() || !c.final.Destination.IsValid() || c.apart {
 		return nil
 	}
 	sockets, err := r.socketsRemote(c.final.Source)

@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/expect":           {"analyze/resolve"},
 	"analyze/render":           {"analyze/load", "analyze/resolve"},
+	"fixtures/bench":           {"analyze/pcap", "analyze/pcap/flow", "analyze/record"},
 	"fixtures/cluster":         {},
 	"fixtures/cluster/peer":    {},
 	"fixtures/lab":             {"collect/bundle"},

@@ -55,6 +55,38 @@ func TestDatabaseWithBundle(t *testing.T) {
 	}
 }
 
+// TestDatabaseWithCaptures: captures of a database are held against those of a
+// bundle as those of two bundles are, though the packets are not in it.
+func TestDatabaseWithCaptures(t *testing.T) {
+	cases := map[string][2]string{}
+	dir := t.TempDir()
+	for _, name := range []string{"kubernetes", "swarm"} {
+		first, second := filepath.Join(dir, name, "a"), filepath.Join(dir, name, "b")
+		for _, f := range unpack(t, name) {
+			to := second
+			if strings.HasPrefix(f.name, "knode1/") || strings.HasPrefix(f.name, "swarm1/containers/") {
+				to = first
+			}
+			write(t, to, f.name, f.text)
+		}
+		cases[name] = [2]string{first, second}
+	}
+	for _, name := range []string{"masq", "synproxy", "vxlan"} {
+		cases[name] = [2]string{fixtures + "/pcap-nat/" + name + ".client.pcap.gz", fixtures + "/pcap-nat/" + name + ".backend.pcap.gz"}
+	}
+	cases["proxy"] = [2]string{fixtures + "/pcap-proxy/H8.pcapng.zst", fixtures + "/pcap-nat/dnat.any.pcap.gz"}
+	for name, c := range cases {
+		db := filepath.Join(dir, name+".db")
+		must(t, 0, "load", c[0], "--db", db)
+		for _, args := range [][]string{{"ask", "-o", "json"}, {"inspect", "-o", "json"}} {
+			want, got := cli(t, args[0], c[0], c[1], args[1], args[2]), cli(t, args[0], db, c[1], args[1], args[2])
+			if got.out != want.out || got.code != want.code {
+				t.Errorf("%s: %s", name, firstDifference(want.out, got.out))
+			}
+		}
+	}
+}
+
 // TestStandardInput reads an archive and a listing from standard input.
 func TestStandardInput(t *testing.T) {
 	text, err := os.ReadFile(fixtures + "/swarm/bundle.tar.gz")

@@ -58,6 +58,12 @@ func v4(protocol byte, payload []byte) []byte {
 	b := join("45000000 00070000 40000000 0a000001 0a000002", payload)
 	b[9] = protocol
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	return summed(b)
+}
+
+// summed sets the checksum of an IPv4 header.
+func summed(b []byte) []byte {
+	b[10], b[11] = 0, 0
 	var sum uint32
 	for i := 0; i < 20; i += 2 {
 		sum += uint32(binary.BigEndian.Uint16(b[i:]))
@@ -192,6 +198,8 @@ func TestMPLS(t *testing.T) {
 		{"none", LinkEthernet, ether("8847", join(label, frame("020000000002", v4(protoUDP, dns)))), "mpls 16: " + isDNS},
 		{"none, and an address like IPv4", LinkEthernet, ether("8847", join(label, frame("460000000002", v4(protoUDP, dns)))), "mpls 16: " + isDNS},
 		{"none, and an address like IPv6", LinkEthernet, ether("8847", join(label, frame("620000000002", v4(protoUDP, dns)))), "mpls 16: " + isDNS},
+		{"IPv4 like a frame", LinkEthernet, ether("8847", join(label, summed(set(v4(protoUDP, dns), 12, "08004501")))), "mpls 16: udp 8.0.69.1:49152 > 10.0.0.2:53 3/3"},
+		{"IPv6 like a frame", LinkEthernet, ether("8847", join(label, set(v6(protoUDP, dns), 12, "08004500"))), "mpls 16: udp [fd00:0:800:4500::1]:49152 > [fd00::2]:53 3/3"},
 		{"something else", LinkEthernet, ether("8847", join(label, "1000 0007", make([]byte, 40))), "mpls 16: unknown packet inside MPLS"},
 		{"no last label", LinkEthernet, ether("8847", join("00010040 00010040")), "mpls 16: mpls 16: MPLS header malformed"},
 		{"too many labels", LinkEthernet, ether("8847", join(strings.Repeat("00010040", 7), v4(protoUDP, dns))), strings.Repeat("mpls 16: ", 6) + "in more than 6 wrappings"},
@@ -204,6 +212,7 @@ func TestIP(t *testing.T) {
 	for range 30 {
 		chain = append(chain, join("3c 00 0104 00000000")...)
 	}
+	chain = append(chain, join("11 00 0104 00000000", dns)...)
 	segments := join("11 04 04 01 01 00 0000 fd0000000000000000000000000000aa fd000000000000000000000000000002", dns)
 	route := join("11 04 00 02 00000000 fd0000000000000000000000000000bb fd0000000000000000000000000000cc", dns)
 	run(t, []odd{
@@ -226,6 +235,7 @@ func TestIP(t *testing.T) {
 		{"IPv6, a payload length beyond the packet", LinkRaw, set(v6(protoTCP, seg), 4, "0100"), "tcp [fd00::1]:49152 > [fd00::2]:80 2/236"},
 		{"a jumbo payload", LinkRaw, set(v6(0, join("06 00 c2 04 00011170", seg)), 4, "0000"), "tcp [fd00::1]:49152 > [fd00::2]:80 2/69972"},
 		{"a jumbo payload option broken", LinkRaw, set(v6(0, join("06 00 c2 ff 00011170", seg)), 4, "0000"), isTCP6},
+		{"a jumbo payload that is none", LinkRaw, set(v6(0, join("06 00 c2 04 00000070", seg)), 4, "0000"), isTCP6},
 		{"an authentication header without length", LinkRaw, v6(protoAH, join(ah, dns)), isDNS6},
 		{"headers without end", LinkRaw, v6(protoOptions, chain), "IPv6 extension header malformed"},
 		{"a header beyond the packet", LinkRaw, v6(protoOptions, join("11 ff 0104 00000000")), "IPv6 extension header malformed"},
@@ -250,6 +260,7 @@ func TestFragments(t *testing.T) {
 		{"IPv6, atomic", LinkRaw, v6(protoFragment, join("11 00 0000 00000009", dns)), isDNS6},
 		{"IPv6, the first", LinkRaw, v6(protoFragment, join("11 00 0001 00000009", dns)), isDNS6 + " fragment 9 at 0"},
 		{"IPv6, a later one", LinkRaw, v6(protoFragment, join("11 00 0101 00000009", dns)), "udp [fd00::1]:0 > [fd00::2]:0 11/11 fragment 9 at 256"},
+		{"IPv6, reserved bits", LinkRaw, v6(protoFragment, join("11 00 0107 00000009", dns)), "udp [fd00::1]:0 > [fd00::2]:0 11/11 fragment 9 at 256"},
 		{"IPv6, a later one of options", LinkRaw, v6(protoFragment, join("3c 00 0101 00000009", dns)), "fragment without its begin fragment 9 at 256"},
 	})
 }

@@ -13,7 +13,7 @@ const (
 // make sense as a tunnel leaves the UDP packet as it is.
 func udpTunnel(p *Packet) {
 	kind, id, t, size := udpTunnelHeader(p)
-	if size == 0 || p.PayloadLength <= size || len(p.Payload) <= size {
+	if size == 0 || len(p.Payload) <= size {
 		return
 	}
 	depth, ttl, ipid := p.Depth, p.TTL, p.IPID

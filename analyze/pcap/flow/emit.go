@@ -14,7 +14,11 @@ type emitter struct {
 	sink  Sink
 	names []string // of the interfaces
 	texts map[wrapped]string
-	flow  record.Flow // handed out again and again
+	// What is handed out again and again.
+	flow     record.Flow
+	kept     []record.Exchange
+	stamps   [2][maxStamps]uint32
+	segments [2][maxSegments]record.Segment
 }
 
 // wrapped is an encapsulation in a direction.
@@ -73,21 +77,19 @@ func (w *emitter) entry(e *entry) {
 	c := e.client()
 	p := &w.places.list[e.place]
 	f := &w.flow
-	kept := *f
-	*f = record.Flow{
-		Pos:      record.Pos{Packet: int(e.number)},
-		Protocol: record.Protocol(e.protocol),
-		Tuple:    record.Tuple{Source: e.end(c), Destination: e.end(1 - c)},
-		Guessed:  e.flags&flagCertain == 0, Interface: int(p.device.number),
-		Encapsulation: w.encapsulation(e), First: clock(e.first), Last: clock(e.last),
-		Duplicates: uint64(e.dups), Exchanged: int(e.exchanged), HTTP: e.flags&flagHTTP != 0,
-		Exchanges: kept.Exchanges[:0],
-	}
+	*f = record.Flow{Pos: record.Pos{Packet: int(e.number)}, Protocol: record.Protocol(e.protocol)}
+	f.Tuple.Source, f.Tuple.Destination = e.end(c), e.end(1-c)
+	f.Guessed = e.flags&flagCertain == 0
+	f.Interface = int(p.device.number)
+	f.Encapsulation = w.encapsulation(e)
+	f.First, f.Last = clock(e.first), clock(e.last)
+	f.Duplicates = uint64(e.dups)
+	f.HTTP = e.flags&flagHTTP != 0
 	name := ""
 	if f.Interface < len(w.names) {
 		name = w.names[f.Interface]
 	}
-	f.Device = deviceName(p.device, name)
+	f.Device = w.places.deviceName(p.device, name)
 	if p.device.link == decode.LinkSLL {
 		f.Leg = "in"
 		if (e.bits&keyLeg != 0) == (c == 0) {
@@ -103,9 +105,11 @@ func (w *emitter) entry(e *entry) {
 	if e.name > 0 {
 		f.Name = w.table.names.list[e.name-1]
 	}
-	w.half(&f.Client, &kept.Client, e, c)
-	w.half(&f.Server, &kept.Server, e, 1-c)
-	w.turns(f, e)
+	w.half(&f.Client, e, c)
+	w.half(&f.Server, e, 1-c)
+	f.Exchanged = int(e.exchanged)
+	w.turns(e)
+	f.Exchanges = w.kept
 	w.sink.Flow(f)
 }
 
@@ -128,30 +132,35 @@ func (w *emitter) encapsulation(e *entry) string {
 	return text
 }
 
-func (w *emitter) half(out, kept *record.Half, e *entry, end int) {
+func (w *emitter) half(out *record.Half, e *entry, end int) {
 	h, c := &e.hot[end], &e.cold[end]
-	*out = record.Half{
-		Packets: uint64(h.packets), Bytes: h.bytes, Payload: h.sent,
-		SYN: int(c.syn), FIN: int(c.fin), RST: int(c.rst), SYNs: int(c.syns), ISN: c.isn,
-		Stamps: append(kept.Stamps[:0], c.stamp[:h.stamps]...),
-		MSS:    c.mss, Scale: c.scale, TTL: c.ttl, IPID: c.ipid,
-		Data: int(c.data), Begin: c.begin, BeginLength: int(h.begin),
-		Segments: kept.Segments[:0],
-	}
+	out.Packets, out.Bytes, out.Payload = uint64(h.packets), h.bytes, h.sent
+	out.SYN, out.FIN, out.RST, out.SYNs = int(c.syn), int(c.fin), int(c.rst), int(c.syns)
+	out.ISN, out.MSS, out.Scale = c.isn, c.mss, c.scale
+	out.TTL, out.IPID = c.ttl, c.ipid
+	out.Data, out.Begin, out.BeginLength = int(c.data), c.begin, int(h.begin)
 	if c.syn > 0 {
 		out.SYNTime = clock(c.synTime)
 	}
 	if c.data > 0 {
 		out.DataTime = clock(c.dataTime)
 	}
-	for _, s := range c.segments[:h.samples] {
-		out.Segments = append(out.Segments, record.Segment{
-			Sequence: s.sequence, Length: s.length, Hash: s.hash, Stamp: s.stamp, Packet: int(s.number),
-		})
+	if h.stamps > 0 {
+		out.Stamps = w.stamps[end][:copy(w.stamps[end][:], c.stamp[:h.stamps])]
 	}
+	if h.samples == 0 {
+		return
+	}
+	for i, s := range c.segments[:h.samples] {
+		w.segments[end][i] = record.Segment{
+			Sequence: s.sequence, Length: s.length, Hash: s.hash, Stamp: s.stamp, Packet: int(s.number),
+		}
+	}
+	out.Segments = w.segments[end][:h.samples]
 }
 
-func (w *emitter) turns(f *record.Flow, e *entry) {
+func (w *emitter) turns(e *entry) {
+	w.kept = w.kept[:0]
 	for i := e.exchange; i > 0; {
 		x := w.exchanges.at(i - 1)
 		out := record.Exchange{
@@ -165,7 +174,7 @@ func (w *emitter) turns(f *record.Flow, e *entry) {
 			m := &w.marks[x.mark-1]
 			out.RequestID, out.ForwardedFor = m.id, m.from
 		}
-		f.Exchanges = append(f.Exchanges, out)
+		w.kept = append(w.kept, out)
 		i = x.next
 	}
 }

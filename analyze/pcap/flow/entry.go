@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"whichbackend/analyze/pcap/decode"
+	"whichbackend/analyze/record"
 )
 
 // entry is a flow in the table: 448 bytes without pointers, what every packet
@@ -147,11 +148,15 @@ func (e *entry) end(i int) netip.AddrPort {
 
 // guessClient is the client where no SYN tells: a well-known port serves, and
 // else the lower one where it is below the range that clients get theirs from
-// on Linux (32768). Equal, or both above: who sent first asks.
-func guessClient(ports uint32, from int) int {
+// on Linux (32768). Equal, or both above: who sent first asks. So it is with
+// datagrams between two registered ports, of which a NAT may have made one: they
+// need no handshake that the capture might have missed.
+func guessClient(protocol uint8, ports uint32, from int) int {
 	a, b := ports>>16, ports&0xffff
 	switch {
 	case a == b, a >= 32768 && b >= 32768:
+		return from
+	case protocol != uint8(record.TCP) && a >= 1024 && b >= 1024 && a < 32768 && b < 32768:
 		return from
 	case a < b:
 		return 1

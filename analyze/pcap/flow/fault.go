@@ -1,6 +1,12 @@
 package flow
 
-import "whichbackend/analyze/record"
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"whichbackend/analyze/record"
+)
 
 // maxFaults bounds the ICMP errors that are kept because their flow was not
 // there when they came.
@@ -21,8 +27,6 @@ type waiting struct {
 	from  int
 	fault uint32
 	time  int64
-	best  uint32 // number of the flow, from 1
-	near  bool   // best is of the same interface
 }
 
 // icmp attaches an error to the flow that the packet inside it names, unless an
@@ -82,43 +86,58 @@ func (t *table) settle() {
 	if len(t.faults.waiting) == 0 {
 		return
 	}
-	by := map[key][]int{}
-	for i := range t.faults.waiting {
-		k := t.faults.waiting[i].key.tuple()
-		by[k] = append(by[k], i)
-	}
-	for n := range t.flows.n {
-		e := t.flows.at(n)
-		k := key{a: e.a, b: e.b, ports: e.ports, protocol: e.protocol, bits: e.bits & keyV6}
-		for _, i := range by[k] {
-			t.offer(&t.faults.waiting[i], e, n)
-		}
-	}
-	alone := map[key]int{}
+	began := t.candidates()
+	alone := map[key]bool{}
 	for i := range t.faults.waiting {
 		w := &t.faults.waiting[i]
-		if w.best > 0 {
-			if e := t.flows.at(w.best - 1); e.fault == 0 || t.faults.list[w.fault-1].Packet < t.faults.list[e.fault-1].Packet {
-				e.fault = w.fault
-			}
-			continue
+		near := w.key.tuple()
+		near.place = t.places.list[w.key.place].device.number + 1
+		e := t.before(began[near], w.time)
+		if e == nil {
+			e = t.before(began[w.key.tuple()], w.time)
 		}
-		if _, ok := alone[w.key]; !ok {
-			alone[w.key] = len(t.faults.alone)
+		switch {
+		case e == nil && !alone[w.key]:
+			alone[w.key] = true
 			t.faults.alone = append(t.faults.alone, t.lone(w))
+		case e != nil && (e.fault == 0 || t.faults.list[w.fault-1].Packet < t.faults.list[e.fault-1].Packet):
+			e.fault = w.fault
 		}
 	}
 }
 
-// offer proposes a flow for an error.
-func (t *table) offer(w *waiting, e *entry, n uint32) {
-	if e.first > w.time {
-		return
+// candidates are the flows with the tuples that errors wait for, by their begin:
+// of any interface, and of each one, whose number from 1 stands for the place.
+func (t *table) candidates() map[key][]uint32 {
+	began := map[key][]uint32{}
+	for i := range t.faults.waiting {
+		began[t.faults.waiting[i].key.tuple()] = nil
 	}
-	near := t.places.list[e.place].device.number == t.places.list[w.key.place].device.number
-	if w.best == 0 || near && !w.near || near == w.near && e.first > t.flows.at(w.best-1).first {
-		w.best, w.near = n+1, near
+	for n := range t.flows.n {
+		e := t.flows.at(n)
+		k := key{a: e.a, b: e.b, ports: e.ports, protocol: e.protocol, bits: e.bits & keyV6}
+		if _, ok := began[k]; !ok {
+			continue
+		}
+		began[k] = append(began[k], n)
+		k.place = t.places.list[e.place].device.number + 1
+		began[k] = append(began[k], n)
 	}
+	for _, list := range began {
+		slices.SortStableFunc(list, func(x, y uint32) int {
+			return cmp.Compare(t.flows.at(x).first, t.flows.at(y).first)
+		})
+	}
+	return began
+}
+
+// before is the flow of a list that began last before the time, nil for none.
+func (t *table) before(list []uint32, time int64) *entry {
+	i := sort.Search(len(list), func(i int) bool { return t.flows.at(list[i]).first > time })
+	if i == 0 {
+		return nil
+	}
+	return t.flows.at(list[i-1])
 }
 
 // lone makes the flow of an error about a packet that was not captured.
@@ -129,6 +148,6 @@ func (t *table) lone(w *waiting) (e entry) {
 	e.number = uint32(t.faults.list[w.fault-1].Packet)
 	e.fault = w.fault
 	e.cold[0].scale, e.cold[1].scale = -1, -1
-	e.setClient(guessClient(e.ports, w.from), false)
+	e.setClient(guessClient(e.protocol, e.ports, w.from), false)
 	return e
 }

@@ -50,7 +50,7 @@ func check(t *testing.T, f *record.Flow, packets int) {
 		total += h.Packets
 		ok = ok && inside(h.SYN) && inside(h.FIN) && inside(h.RST) && inside(h.Data) &&
 			(h.SYN > 0) == (h.SYNs > 0) && h.BeginLength <= sampled && len(h.Stamps) <= maxStamps &&
-			h.Payload <= (h.Packets+1)*math.MaxUint32 && (h.Packets > 0 || reflect.DeepEqual(*h, record.Half{Scale: -1, Stamps: h.Stamps, Segments: h.Segments}))
+			h.Payload <= (h.Packets+1)*math.MaxUint32 && (h.Packets > 0 || reflect.DeepEqual(*h, record.Half{Scale: -1}))
 		for _, s := range h.Segments {
 			ok = ok && s.Packet >= f.Packet && inside(s.Packet)
 		}

@@ -34,22 +34,22 @@ func after(x, y [2]uint64) bool {
 	return x[0] > y[0] || x[0] == y[0] && x[1] > y[1]
 }
 
-// keyOf is the key of a packet without its place, and the end that sent it:
-// 0 is a, 1 is b.
-func keyOf(d *decode.Packet) (k key, from int) {
-	k.a, k.b = words(&d.Source), words(&d.Destination)
-	k.protocol = d.Protocol
-	if d.V6 {
-		k.bits = keyV6
-	}
+// set makes the key that of a packet, but for its place, and gives the end that
+// sent it: 0 is a, 1 is b.
+func (k *key) set(d *decode.Packet) (from int) {
+	a, b := words(&d.Source), words(&d.Destination)
 	s, t := uint32(d.SourcePort), uint32(d.DestinationPort)
-	if after(k.a, k.b) || k.a == k.b && s > t {
-		k.a, k.b = k.b, k.a
+	if after(a, b) || a == b && s > t {
+		a, b = b, a
 		s, t = t, s
 		from = 1
 	}
-	k.ports = s<<16 | t
-	return k, from
+	k.a, k.b, k.ports = a, b, s<<16|t
+	k.protocol, k.bits = d.Protocol, 0
+	if d.V6 {
+		k.bits = keyV6
+	}
+	return from
 }
 
 // seeds make the hashes of one run: who writes a capture chooses the tuples,

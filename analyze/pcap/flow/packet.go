@@ -12,9 +12,12 @@ type packet struct {
 	key    key // but for fragments, which wait for their ports
 	hash   uint32
 	number uint32
-	from   int   // the end that sent it
-	back   uint8 // layers that run from b to a
-	placed bool  // key.place, key.base and back are true
+	from   int    // the end that sent it
+	sum    uint64 // hash of the payload, as far as it is compared
+	print  uint64 // see twice
+	within int64  // see twice
+	back   uint8  // layers that run from b to a
+	placed bool   // key.place, key.base and back are true
 }
 
 // fromUs is how SLL says that the capturing host sent a packet.
@@ -27,14 +30,14 @@ func (q *packet) prepare(p *pcap.Packet, at *places, seed *seeds) {
 	q.placed = false
 	if q.d.Status == decode.Flow || q.d.Status == decode.ICMPError {
 		q.placed = at.find(seed, q)
+		q.sum = hashBytes(head(q.d.Payload))
+		q.fingerprint()
 	}
 }
 
 // find sets the key of a packet that has a place.
 func (q *packet) find(seed *seeds) {
-	place, base := q.key.place, q.key.base
-	q.key, q.from = keyOf(&q.d)
-	q.key.place, q.key.base = place, base
+	q.from = q.key.set(&q.d)
 	if q.LinkType == decode.LinkSLL && q.d.HasPassed {
 		// An ICMP error passes as an answer to the packet inside would.
 		forth := (q.from == 0) != (q.d.Status == decode.ICMPError)

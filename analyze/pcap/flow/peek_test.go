@@ -70,6 +70,13 @@ func TestProxyHeader(t *testing.T) {
 			}
 		})
 	}
+	c := newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	c.tcp(client, server, tcpPacket{seq: 106, flags: push, payload: "PROXY TCP4 192.0.2.1 10.9.8.7 50000 80\r\n"})
+	c.tcp(client, server, tcpPacket{seq: 101, flags: push, payload: "GET /"})
+	if f := c.one(); f.Announced != (record.Tuple{}) || !f.HTTP {
+		t.Errorf("in another order: announced %v, HTTP %v", f.Announced, f.HTTP)
+	}
 	plain, wrapped := sends(t, request), sends(t, "PROXY TCP4 192.0.2.1 10.9.8.7 50000 80\r\n", request)
 	if plain.Exchanges[0].Begin != wrapped.Exchanges[0].Begin {
 		t.Error("the header in front changes the hash of the request")
@@ -157,6 +164,31 @@ func TestServerName(t *testing.T) {
 	}
 	if f := sends(t, hello(t, ""), "more"); f.Name != "" || f.HTTP {
 		t.Errorf("without a name: %q", f.Name)
+	}
+	if f := sends(t, h[:50], "", h[50:]); f.Name != name {
+		t.Errorf("with an acknowledgement between: name %q", f.Name)
+	}
+	c := newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	for _, s := range []struct{ from, to int }{{0, 50}, {0, 20}, {50, len(h)}} { // the begin once more
+		c.tcp(client, server, tcpPacket{seq: 101 + uint32(s.from), flags: push, payload: h[s.from:s.to]})
+	}
+	if f := c.one(); f.Name != name {
+		t.Errorf("with a repetition: name %q", f.Name)
+	}
+	c = newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	c.tcp(client, server, tcpPacket{seq: 101, flags: push, payload: h[:50]})
+	c.tcp(client, server, tcpPacket{seq: 101 + uint32(len(h)), flags: push, payload: "more"})
+	c.tcp(client, server, tcpPacket{seq: 151, flags: push, payload: h[50:]})
+	if f := c.one(); f.Name != name {
+		t.Errorf("in another order: name %q", f.Name)
+	}
+	c = newCapture(t, decode.LinkEthernet)
+	c.handshake(client, server, 100, 200)
+	c.tcp(server, client, tcpPacket{seq: 201, flags: push, payload: h})
+	if f := c.one(); f.Name != "" {
+		t.Errorf("from the server: name %q", f.Name)
 	}
 	if f := sends(t, "hello", h); f.Name != "" {
 		t.Errorf("later in the stream: %q", f.Name)

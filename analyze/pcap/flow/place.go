@@ -38,6 +38,7 @@ type places struct {
 	list  []place
 	wraps []wrap
 	index index
+	mixed map[uint32]bool // interfaces with packets of several devices, made by alone
 	// recent are the places found last, number from 1, by depth and kind of the
 	// outermost layer: nearly always it is one of these.
 	recent [(decode.MaxLayers + 1) * 16]uint32
@@ -186,11 +187,29 @@ func (s *places) text(number uint32, back uint8) string {
 	return strings.Join(parts, ", ")
 }
 
-// deviceName is the device that the packets passed: by the capture's name, or
-// by the index that SLL2 tells.
-func deviceName(d device, name string) string {
-	if d.ifIndex != 0 {
-		return "ifindex " + strconv.FormatUint(uint64(d.ifIndex), 10)
+// deviceName is the device that packets passed: the interface by the capture's
+// name, where one device's packets alone are on it, and else the index that SLL2
+// tells.
+func (s *places) deviceName(d device, name string) string {
+	if d.ifIndex == 0 || s.alone(d.number) && name != "" && name != "any" {
+		return name
 	}
-	return name
+	return "ifindex " + strconv.FormatUint(uint64(d.ifIndex), 10)
+}
+
+// alone tells whether all packets of an interface passed one device. It is known
+// when all packets were read.
+func (s *places) alone(number uint32) bool {
+	if s.mixed == nil {
+		s.mixed = map[uint32]bool{}
+		first := map[uint32]uint32{}
+		for i := range s.list {
+			d := s.list[i].device
+			if n, ok := first[d.number]; ok && n != d.ifIndex {
+				s.mixed[d.number] = true
+			}
+			first[d.number] = d.ifIndex
+		}
+	}
+	return !s.mixed[number]
 }

@@ -40,12 +40,17 @@ func TestViews(t *testing.T) {
 		}, []string{`"eth0" "in" 1 1 0`, `"eth0" "out" 1 1 0`}},
 		{"SLL, a client", decode.LinkSLL, []pass{{sll(fromUs), false}, {sll(toUs), true}}, []string{`"eth0" "out" 1 1 0`}},
 		{"SLL, a server", decode.LinkSLL, []pass{{sll(toUs), false}, {sll(fromUs), true}}, []string{`"eth0" "in" 1 1 0`}},
+		{"SLL, a client with the greater address", decode.LinkSLL, []pass{{sll(fromUs), false}, {sll(toUs), true}}, []string{`"eth0" "out" 1 1 0`}},
 		{"SLL, a bridge and its port", decode.LinkSLL, []pass{{sll(toUs), false}, {sll(toUs), false}, {sll(fromUs), false}},
 			[]string{`"eth0" "in" 1 0 1`, `"eth0" "out" 1 0 0`}},
 		{"a mirror", decode.LinkEthernet, []pass{{ethernet, false}, {ethernet, false}, {ethernet, true}}, []string{`"eth0" "" 1 1 1`}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			c := newCapture(t, k.kind)
+			client := client
+			if strings.HasSuffix(k.name, "greater address") {
+				client = "192.0.2.1:40000"
+			}
 			syn := c.segment(client, server, tcpPacket{seq: 5, flags: flagSYN})
 			answer := c.segment(server, client, tcpPacket{seq: 9, ack: 6, flags: flagSYN | ack})
 			for _, p := range k.passes {
@@ -67,6 +72,23 @@ func TestViews(t *testing.T) {
 				t.Errorf("flows %q, want %q", got, k.want)
 			}
 		})
+	}
+}
+
+// TestDeviceOfItsOwn: where each device is an interface of the capture, as
+// whichbackend-collect writes it, its name tells more than its index.
+func TestDeviceOfItsOwn(t *testing.T) {
+	c := newCapture(t, decode.LinkSLL2, decode.LinkSLL2)
+	syn := c.segment(client, server, tcpPacket{seq: 5, flags: flagSYN})
+	c.frame(sll2(0, 3)(syn), 0)
+	c.on = 1
+	c.frame(sll2(4, 5)(syn), 0)
+	var got []string
+	for _, f := range c.read().flows {
+		got = append(got, f.Device)
+	}
+	if want := []string{"eth0", "eth1"}; !slices.Equal(got, want) {
+		t.Errorf("devices %q, want %q", got, want)
 	}
 }
 
@@ -195,14 +217,16 @@ func TestFragments(t *testing.T) {
 	first, second := fragmented(whole, 48)
 	c.packet(first)
 	c.packet(second)
+	c.now += 2 * time.Minute
+	late := c.packet(second)
 	_, stray := fragmented(udp("10.0.0.1:50001", "10.0.0.2:6000", strings.Repeat("x", 100), 78), 48)
-	lost := c.packet(stray)
+	c.packet(stray)
 	f := c.read()
-	if len(f.flows) != 1 || f.flows[0].Client.Packets != 2 || f.flows[0].Client.Payload != 100 {
+	if len(f.flows) != 1 || f.flows[0].Client.Packets != 2 || f.flows[0].Client.Payload != 100 || len(f.flows[0].Client.Segments) != 1 {
 		t.Fatalf("flows %+v", f.flows)
 	}
-	want := []record.Undecoded{{Pos: record.Pos{Packet: lost}, Reason: "fragment whose first part is missing", Packets: 1}}
-	if !slices.Equal(f.undecoded, want) || f.sum.Unknown != 1 || f.sum.InFlows != 2 {
+	want := []record.Undecoded{{Pos: record.Pos{Packet: late}, Reason: "fragment whose first part is missing", Packets: 2}}
+	if !slices.Equal(f.undecoded, want) || f.sum.Unknown != 2 || f.sum.InFlows != 2 {
 		t.Errorf("undecoded %+v, %+v", f.undecoded, f.sum)
 	}
 
@@ -210,8 +234,12 @@ func TestFragments(t *testing.T) {
 	c.tcp(client, server, tcpPacket{seq: 99, flags: flagSYN})
 	first, second = fragmented(c.segment(client, server, tcpPacket{seq: 100, flags: push, payload: strings.Repeat("x", 100)}), 48)
 	c.packet(first)
-	c.packet(second)
-	if g := c.one(); g.Client.Payload != 100 || g.Client.Packets != 3 {
+	middle, end := fragmented(second, 40)
+	middle[7], end[7] = 48/8, (48+40)/8
+	middle[6], end[6] = 1<<5, 0
+	c.packet(middle)
+	c.packet(end)
+	if g := c.one(); g.Client.Payload != 100 || g.Client.Packets != 4 {
 		t.Errorf("TCP %+v", g.Client)
 	}
 }
@@ -245,6 +273,16 @@ func TestFault(t *testing.T) {
 	if f := c.one(); f.Fault != want(2) || f.Interface != 0 {
 		t.Errorf("on another interface: %+v", f)
 	}
+	c = newCapture(t, decode.LinkEthernet, decode.LinkEthernet)
+	c.link = vlan(5)
+	c.packet(ask)
+	c.link, c.on = ethernet, 1
+	c.packet(ask)
+	c.on = 0
+	c.packet(bad) // in another wrapping, but on the interface of the first
+	if f := c.read(); f.flows[0].Fault != want(3) || f.flows[1].Fault != (record.Fault{}) {
+		t.Errorf("on the same interface: %+v", f.flows)
+	}
 	c = newCapture(t, decode.LinkEthernet)
 	c.packet(bad)
 	c.packet(icmp("10.0.0.2", "10.0.0.1", udp("10.0.0.1:50001", "10.0.0.2:6000", "hello", 1)))
@@ -258,6 +296,9 @@ func TestFault(t *testing.T) {
 		"1 {10.0.0.1:50000 10.0.0.2:6000} 1 0", "2 {10.0.0.1:50001 10.0.0.2:6000} 2 0", "3 {10.0.0.1:50000 10.0.0.2:6000} 0 1",
 	}) {
 		t.Errorf("flows %q", got)
+	}
+	if lone := f.flows[0]; lone.First != start.Add(10*time.Millisecond) || lone.Last != lone.First || lone.Client.Scale != -1 {
+		t.Errorf("%+v", lone)
 	}
 	if f.sum.Flows != uint64(len(f.flows)) || f.sum.InFlows != 3 {
 		t.Errorf("%+v", f.sum)
@@ -298,6 +339,23 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestEqualDatagrams: without an identification nothing tells a copy from a
+// datagram that says the same again.
+func TestEqualDatagrams(t *testing.T) {
+	for _, k := range []struct {
+		from, to string
+		id       uint16
+		dups     uint64
+	}{{"10.0.0.1:50000", "10.0.0.2:53", 7, 1}, {"10.0.0.1:50000", "10.0.0.2:53", 0, 0}, {"[fd00::1]:50000", "[fd00::2]:53", 0, 0}} {
+		c := newCapture(t, decode.LinkEthernet)
+		c.packet(udp(k.from, k.to, "x", k.id))
+		c.frame(ethernet(udp(k.from, k.to, "x", k.id)), 0)
+		if f := c.one(); f.Duplicates != k.dups || f.Client.Payload+f.Duplicates != 2 {
+			t.Errorf("identification %d: %d duplicates, %d bytes", k.id, f.Duplicates, f.Client.Payload)
+		}
+	}
+}
+
 // TestNames: a DNS answer names the address by what was asked for.
 func TestNames(t *testing.T) {
 	name := dnsmessage.MustNewName
@@ -320,6 +378,12 @@ func TestNames(t *testing.T) {
 	c.packet(udp("10.0.0.1:53", "10.0.0.2:5000", string(packed), 2))
 	c.packet(udp("10.0.0.1:54", "10.0.0.2:5000", string(packed), 3))
 	c.packet(udp("10.0.0.1:53", "10.0.0.2:5000", string(packed[:40]), 4))
+	m.Response = false
+	m.Questions[0].Name = name("asked.example.")
+	if packed, err = m.Pack(); err != nil {
+		t.Fatal(err)
+	}
+	c.packet(udp("10.0.0.1:53", "10.0.0.2:5000", string(packed), 5))
 	want := []Name{
 		{netip.MustParseAddr("10.0.0.9"), "nine", 0},
 		{netip.MustParseAddr("192.0.2.1"), "shop.example", 1},

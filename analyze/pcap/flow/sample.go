@@ -54,8 +54,9 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 	}
 	payload = payload[:min(len(payload), sampled-int(h.begin))]
 	sum := c.begin
+	part := factors[h.begin:][:len(payload)]
 	for i, b := range payload {
-		sum += (uint64(b) + 1) * factors[(int(h.begin)+i)%sampled]
+		sum += (uint64(b) + 1) * part[i]
 	}
 	c.begin = sum
 	h.begin += uint8(len(payload))
@@ -68,7 +69,7 @@ func (c *cold) beginning(h *hot, seq uint32, q *packet) {
 // the rank of what it repeats.
 func (c *cold) sample(h *hot, q *packet) {
 	d := &q.d
-	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: hashBytes(head(d.Payload)), number: q.number}
+	s := segment{sequence: d.Seq, length: uint32(d.PayloadLength), hash: q.sum, number: q.number}
 	if d.Protocol != protocolTCP {
 		s.sequence = uint32(d.IPID)
 	}

@@ -201,7 +201,7 @@ func (t *table) begin(e *entry, q *packet) {
 	}
 	e.first, e.last, e.number = q.Time, q.Time, q.number
 	e.cold[0].scale, e.cold[1].scale = -1, -1
-	e.setClient(guessClient(e.ports, q.from), false)
+	e.setClient(guessClient(e.protocol, e.ports, q.from), false)
 }
 
 // count counts a packet of an end, and keeps what its first one says.

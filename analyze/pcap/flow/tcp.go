@@ -19,6 +19,8 @@ const (
 	// lost bounds the bytes that a segment without payload may tell of, that
 	// the capture did not see.
 	lost = 1 << 24
+	// overtook bounds the bytes that may have been captured before the SYN.
+	overtook = 1 << 20
 )
 
 // reused tells that a packet begins a new connection on the ports of an old
@@ -34,7 +36,7 @@ func reused(e *entry, q *packet) bool {
 		return d.PayloadLength > 0 && d.Flags&flagRST == 0 && d.FragmentOffset == 0 && e.finished() &&
 			h.flags&halfPlaced != 0 && distance(d.Seq, h.next) > lost
 	case known && d.Seq == c.isn:
-		return h.flags&halfFIN != 0
+		return h.flags&halfFIN != 0 && q.Time-c.synTime > sameID // else a copy
 	case e.finished():
 		return true
 	case d.Flags&flagACK != 0:
@@ -81,7 +83,7 @@ func (t *table) tcp(e *entry, n uint32, q *packet) {
 	if h.flags&(halfISN|halfBegun) == halfISN {
 		c.beginning(h, seq, q)
 	}
-	if fresh == 0 && e.flags&flagPeeked != 0 {
+	if fresh == 0 && e.flags&(flagPeeked|flagHello) == flagPeeked {
 		return
 	}
 	body := t.peek(e, n, q, seq, fresh)
@@ -119,8 +121,7 @@ func (t *table) syn(e *entry, q *packet) {
 			client = 1 - q.from
 		}
 		if client != e.client() {
-			e.exchange, e.tail, e.exchanged, e.turn = 0, 0, 0, 0
-			e.flags &^= flagKept | flagPeeked | flagHTTP
+			e.forget() // what was taken for requests were answers
 		}
 		e.setClient(client, true)
 	}
@@ -128,21 +129,35 @@ func (t *table) syn(e *entry, q *packet) {
 	if h.flags&halfISN == 0 {
 		c.isn, c.syn, c.synTime = d.Seq, q.number, q.Time
 		c.mss, c.scale = d.MSS, d.Scale
-		h.origin(d.Seq + 1)
+		if h.origin(d.Seq + 1) {
+			c.data, c.dataTime, h.samples = 0, 0, 0
+			e.forget()
+		}
 	}
 	if d.HasStamp && d.Seq == c.isn {
 		c.stamped(h, d.Stamp)
 	}
 }
 
-// origin sets the number of the first byte. What overtook the SYN lies ahead.
-func (h *hot) origin(seq uint32) {
+// forget drops what was taken for exchanges and first bytes.
+func (e *entry) forget() {
+	e.exchange, e.tail, e.exchanged, e.turn = 0, 0, 0, turnNone
+	e.name, e.announced, e.prefix = 0, 0, 0
+	e.flags &^= flagKept | flagPeeked | flagHTTP | flagHello
+}
+
+// origin sets the number of the first byte. What overtook the SYN lies ahead;
+// it says whether bytes were counted that do not, and so are of an older
+// connection.
+func (h *hot) origin(seq uint32) (older bool) {
 	ahead := h.next - seq
-	if h.flags&halfPlaced == 0 || ahead > lost {
+	if h.flags&(halfPlaced|halfBare) != halfPlaced || ahead > overtook {
+		older = h.sent > 0
 		ahead = 0
 	}
 	h.next, h.sent = seq+ahead, uint64(ahead)
 	h.flags = h.flags&^halfBare | halfISN | halfPlaced
+	return older
 }
 
 // stamped keeps the timestamp of a SYN.

@@ -88,6 +88,24 @@ func TestWhoAsks(t *testing.T) {
 	}
 }
 
+// TestWhoAsksByDatagram: a NAT gives clients ports below those of servers, and
+// who sent first tells more than they do.
+func TestWhoAsksByDatagram(t *testing.T) {
+	for _, k := range []struct{ name, from, to, want string }{
+		{"both registered: the first", "10.0.0.1:4162", "10.0.0.2:8053", "10.0.0.1:4162"},
+		{"a well-known port", "10.0.0.2:53", "10.0.0.1:4162", "10.0.0.1:4162"},
+		{"a port of the range for clients", "10.0.0.2:8053", "10.0.0.1:40000", "10.0.0.1:40000"},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			c := newCapture(t, decode.LinkEthernet)
+			c.packet(udp(k.from, k.to, "hello", 1))
+			if f := c.one(); f.Tuple.Source.String() != k.want || !f.Guessed {
+				t.Errorf("client %v, guessed %v", f.Tuple.Source, f.Guessed)
+			}
+		})
+	}
+}
+
 // TestLateSYN: the SYN was captured behind the first data, and still decides.
 func TestLateSYN(t *testing.T) {
 	c := newCapture(t, decode.LinkEthernet)
@@ -96,6 +114,36 @@ func TestLateSYN(t *testing.T) {
 	f := c.one()
 	if f.Tuple.Source.String() != "10.0.0.1:80" || f.Guessed || f.Client.ISN != 100 || f.Client.SYN != 2 || f.Client.Payload != 5 {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestWrongGuess: what was taken for a request is none when a SYN/ACK comes late.
+func TestWrongGuess(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.tcp("10.0.0.2:40000", "10.0.0.1:80", tcpPacket{seq: 500, ack: 101, flags: push, payload: "GET / HTTP/1.1\r\n\r\n"})
+	c.tcp("10.0.0.2:40000", "10.0.0.1:80", tcpPacket{seq: 499, ack: 101, flags: flagSYN | ack})
+	f := c.one()
+	if f.Tuple.Source.String() != "10.0.0.1:80" || f.Guessed || f.HTTP || f.Exchanged != 0 || len(f.Exchanges) != 0 {
+		t.Errorf("%+v", f)
+	}
+	if f.Server.Payload != 18 || f.Server.ISN != 499 {
+		t.Errorf("%+v", f.Server)
+	}
+}
+
+// TestOldAnswer: the server still speaks of an older connection when the SYN
+// comes (RFC 5961), which is no data of the new one.
+func TestOldAnswer(t *testing.T) {
+	for _, old := range []tcpPacket{{seq: 3_000, flags: ack}, {seq: 300_000_000, flags: push, payload: "old"}} {
+		c := newCapture(t, decode.LinkEthernet)
+		c.tcp(client, server, tcpPacket{seq: 5, flags: flagSYN})
+		c.tcp(server, client, old)
+		c.tcp(server, client, tcpPacket{seq: 9, ack: 6, flags: flagSYN | ack})
+		c.tcp(server, client, tcpPacket{seq: 10, ack: 6, flags: push, payload: "new"})
+		f := c.one()
+		if h := f.Server; h.Payload != 3 || h.ISN != 9 || h.Data != 4 || len(h.Segments) != 1 || f.Exchanged != 1 {
+			t.Errorf("%+v", f)
+		}
 	}
 }
 
@@ -137,6 +185,30 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestCopiedSYN: a mirror that is late copies the SYN of a short connection
+// behind its end.
+func TestCopiedSYN(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.tcp(client, server, tcpPacket{seq: 5, flags: flagSYN})
+	c.frame(ethernet(c.segment(client, server, tcpPacket{seq: 6, flags: ack | flagFIN})), 0)
+	c.now += 900 * time.Microsecond
+	c.frame(ethernet(c.segment(client, server, tcpPacket{seq: 5, flags: flagSYN})), 0)
+	if f := c.one(); f.Client.SYNs != 2 {
+		t.Errorf("%+v", f.Client)
+	}
+}
+
+// TestOneAddress: both ends of a connection inside a host have one address.
+func TestOneAddress(t *testing.T) {
+	c := newCapture(t, decode.LinkEthernet)
+	c.handshake("127.0.0.1:40000", "127.0.0.1:80", 5, 9)
+	c.handshake("127.0.0.1:80", "127.0.0.2:40000", 5, 9)
+	f := c.read()
+	if len(f.flows) != 2 || f.flows[0].Client.Packets != 2 || f.flows[0].Server.Packets != 1 || f.flows[1].Server.Packets != 1 {
+		t.Errorf("flows %+v", f.flows)
+	}
+}
+
 // TestReset: who refused, and who gave up.
 func TestReset(t *testing.T) {
 	c := newCapture(t, decode.LinkEthernet)
@@ -150,7 +222,7 @@ func TestReset(t *testing.T) {
 	c.handshake(client, server, 5000, 9000)
 	gone := c.tcp(client, server, tcpPacket{seq: 5001, flags: flagRST, payload: "no reason to count this"})
 	c.tcp(client, server, tcpPacket{seq: 5001, flags: flagRST})
-	if f := c.one(); f.Client.RST != gone || f.Server.RST != 0 || f.Client.Payload != 0 || len(f.Exchanges) != 0 {
+	if f := c.one(); f.Client.RST != gone || f.Server.RST != 0 || f.Client.Payload != 0 || f.Client.Data != 0 || len(f.Exchanges) != 0 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -183,6 +255,7 @@ func TestPayload(t *testing.T) {
 		{"around 0", false, []step{{1<<32 - 5, 10}, {5, 10}}, 20},
 		{"around 0, backwards", false, []step{{5, 10}, {1<<32 - 5, 10}}, 20},
 		{"a stray segment", true, []step{{1001, 10}, {3_000_000_000, 10}, {1011, 10}}, 20},
+		{"two stray segments", true, []step{{1001, 10}, {3_000_000_000, 10}, {2_500_000_000, 10}}, 10},
 		{"much is missing", true, []step{{1001, 10}, {3_000_001_001, 10}, {3_000_001_011, 10}}, 3_000_000_020},
 	} {
 		t.Run(k.name, func(t *testing.T) {
@@ -193,8 +266,12 @@ func TestPayload(t *testing.T) {
 			for _, s := range k.steps {
 				c.tcp(client, server, tcpPacket{seq: s.seq, flags: ack, payload: strings.Repeat("x", s.length)})
 			}
-			if f := c.one(); f.Client.Payload != k.want {
+			f := c.one()
+			if f.Client.Payload != k.want {
 				t.Errorf("payload %d, want %d", f.Client.Payload, k.want)
+			}
+			if (f.Client.Data > 0) != (k.want > 0) {
+				t.Errorf("the first data is packet %d", f.Client.Data)
 			}
 		})
 	}
@@ -294,21 +371,21 @@ func TestManyTurns(t *testing.T) {
 	}
 }
 
-// TestSample: two captures of one connection, of which one begins late and
-// stands behind a NAT, keep the same segments.
+// TestSample: two captures of one connection, of which one begins late, ends
+// early and stands behind a NAT, keep the same segments.
 func TestSample(t *testing.T) {
-	write := func(from, to string, first uint32) record.Half {
+	write := func(from, to string, first, last uint32) record.Half {
 		c := newCapture(t, decode.LinkEthernet)
-		for i := first; i < 40; i++ {
+		for i := first; i < last; i++ {
 			p := tcpPacket{seq: 1000 * i, flags: push, payload: fmt.Sprint("segment ", i), stamp: 70 + i}
 			c.tcp(from, to, p)
 			c.tcp(from, to, p) // again
 		}
 		return c.one().Client
 	}
-	x, y := write(client, server, 0), write("192.0.2.1:3000", "10.0.9.9:80", 1)
-	if len(x.Segments) != 3 {
-		t.Fatalf("%d segments", len(x.Segments))
+	x, y := write(client, server, 0, 40), write("192.0.2.1:3000", "10.0.9.9:80", 1, 39)
+	if len(x.Segments) != 3 || x.Segments[0].Sequence == x.Segments[1].Sequence || x.Segments[1].Sequence == x.Segments[2].Sequence {
+		t.Fatalf("segments %+v", x.Segments)
 	}
 	for i := range x.Segments {
 		a, b := x.Segments[i], y.Segments[i]
@@ -318,6 +395,9 @@ func TestSample(t *testing.T) {
 		a.Packet = b.Packet
 		if a != b {
 			t.Errorf("segment %+v, on the other side %+v", a, b)
+		}
+		if want := "segment " + fmt.Sprint(a.Sequence/1000); a.Hash != hashBytes([]byte(want)) || a.Length != uint32(len(want)) || a.Stamp != 70+a.Sequence/1000 {
+			t.Errorf("segment %+v is not %q", a, want)
 		}
 	}
 }

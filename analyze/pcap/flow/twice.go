@@ -32,40 +32,47 @@ type twiceSlot struct {
 
 // seen tells whether the packet of flow n passed before.
 func (t *twice) seen(n uint32, q *packet) bool {
-	within, ok := limit(&q.d)
-	if !ok {
+	if q.within == 0 {
 		return false
 	}
 	if t.slots == nil {
 		t.slots = make([]twiceSlot, twiceSlots)
 	}
-	print := fingerprint(n, q)
+	print := max(mix(q.print^(uint64(n)<<1|uint64(q.from)), 0x8ebc6af09c88c6e3), 1)
 	s := &t.slots[print%twiceSlots]
 	gap := q.Time - s.time
-	if s.print == print && gap <= within && gap >= -within {
+	if s.print == print && gap <= q.within && gap >= -q.within {
 		return true
 	}
 	*s = twiceSlot{print, q.Time}
 	return false
 }
 
-func limit(d *decode.Packet) (nanos int64, ok bool) {
-	if !d.V6 && d.IPID != 0 {
-		return sameID, true
+// fingerprint sets within to how far apart in nanoseconds two copies of the
+// packet may be, 0 when a copy could not be told, and print to a hash of what
+// copies have in common. The hash is not seeded: which packets share a slot
+// must not depend on the run.
+func (q *packet) fingerprint() {
+	d := &q.d
+	q.within = limit(d)
+	if q.within == 0 {
+		return
 	}
-	carries := d.PayloadLength > 0 || d.Flags&(flagSYN|flagFIN|flagRST) != 0
-	return sameBytes, d.Protocol == protocolTCP && carries && !d.Fragment
+	h := mix(uint64(d.Seq)<<32|uint64(d.Ack)^0xa0761d6478bd642f, uint64(uint32(d.PayloadLength))<<32|uint64(d.Stamp)^0xe7037ed1a0b428db)
+	h ^= uint64(d.IPID) | uint64(d.Flags)<<16 | uint64(d.Window)<<32
+	if d.Protocol != protocolTCP || d.Fragment {
+		h = mix(h^q.sum, uint64(d.FragmentOffset)^0x589965cc75374cc3)
+	}
+	q.print = h
 }
 
-// fingerprint is not seeded: which packets share a slot must not depend on the
-// run. It is never 0.
-func fingerprint(n uint32, q *packet) uint64 {
-	d := &q.d
-	h := mix(uint64(n)<<1|uint64(q.from)|1<<40, uint64(d.Seq)<<32|uint64(d.Ack)^0xa0761d6478bd642f)
-	h = mix(h^(uint64(d.IPID)|uint64(d.Flags)<<16|uint64(d.Window)<<32),
-		uint64(uint32(d.PayloadLength))<<32|uint64(d.Stamp)^0xe7037ed1a0b428db)
-	if d.Protocol != protocolTCP || d.Fragment {
-		h = mix(h^hashBytes(head(d.Payload)), uint64(d.FragmentOffset)^0x8ebc6af09c88c6e3)
+func limit(d *decode.Packet) (nanos int64) {
+	carries := d.PayloadLength > 0 || d.Flags&(flagSYN|flagFIN|flagRST) != 0
+	switch {
+	case !d.V6 && d.IPID != 0:
+		return sameID
+	case d.Protocol == protocolTCP && carries && !d.Fragment:
+		return sameBytes
 	}
-	return max(h, 1)
+	return 0
 }

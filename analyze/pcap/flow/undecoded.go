@@ -22,6 +22,7 @@ const (
 	tableFull
 	lostFault
 	manyReasons
+	manyProtocols
 )
 
 func (r reason) String() string {
@@ -34,11 +35,15 @@ func (r reason) String() string {
 		return "more ICMP errors than can be attached"
 	case manyReasons:
 		return "other reasons"
+	case manyProtocols:
+		return "other protocols"
 	}
 	return decode.Reason(r.status, r.detail)
 }
 
-func (r reason) known() bool { return r.own == 0 && r.status.Known() }
+func (r reason) known() bool {
+	return r.own == manyProtocols || r.own == 0 && r.status.Known()
+}
 
 // undecoded counts packets by reason.
 type undecoded struct {
@@ -61,8 +66,11 @@ func (u *undecoded) count(number uint32, why reason) bool {
 	}
 	known := why.known()
 	i, ok := u.at[why]
-	if !ok && len(u.list) >= maxReasons && !known {
+	if !ok && len(u.list) >= maxReasons {
 		why = reason{own: manyReasons}
+		if known {
+			why.own = manyProtocols
+		}
 		i, ok = u.at[why]
 	}
 	if !ok {

@@ -107,7 +107,7 @@ func (h *half) synMark() uint64 {
 	case h.stamped > 0:
 		return 1<<40 | uint64(h.stamps[0])
 	}
-	return 1<<41 | uint64(h.syns)
+	return 1<<41 | uint64(h.ipid)<<8 | uint64(h.syns)
 }
 
 func (h *half) beginMark() uint64 {

@@ -45,7 +45,6 @@ type join struct {
 	run    []int32
 	found  [][]int32
 	parent []int32
-	edges  []entry
 }
 
 func newJoin(w *world) *join {
@@ -56,7 +55,7 @@ func newJoin(w *world) *join {
 // the same time.
 func (j *join) sequences() {
 	j.constants()
-	var list []entry
+	list := make([]entry, 0, len(j.legs))
 	for i := range j.legs {
 		if l := &j.legs[i]; l.hasC && l.c > smallISN {
 			list = append(list, entry{uint64(l.c), int32(i)})
@@ -72,7 +71,7 @@ func (j *join) sequences() {
 // constants marks server's numbers that come with three or more numbers of
 // clients: chance does not do that, a constant does.
 func (j *join) constants() {
-	var list []entry
+	list := make([]entry, 0, len(j.legs))
 	for i := range j.legs {
 		if l := &j.legs[i]; l.hasS && l.hasC {
 			list = append(list, entry{uint64(l.s), int32(i)})
@@ -208,7 +207,7 @@ func (j *join) segments() {
 	if len(wanted) == 0 {
 		return
 	}
-	var list []entry
+	list := make([]entry, 0, len(j.legs))
 	j.eachSegment(func(i int32, _ *leg, side int, s uint64) {
 		if wanted[s] {
 			list = append(list, entry{s, i<<1 | int32(side)})

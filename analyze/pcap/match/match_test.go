@@ -42,6 +42,11 @@ func TestViewsAreOneConversation(t *testing.T) {
 	b.see(again, routerOut(toBackend, 1)) // 8
 	b.see(dns(), routerIn(toVIP))         // 9
 	b.see(dns(), atClient(toVIP))         // 10
+	redialled := bare(web())              // a client whose numbers are constant
+	redialled.start, redialled.c = noon.Add(time.Hour), 666_666_666
+	b.see(redialled, routerIn(toVIP)) // 11
+	redialled.s++
+	b.see(redialled, routerIn(toVIP)) // 12
 	r := b.find(nil)
 	want := [][]int{{1, 6}, {2, 3, 4, 5}, {9, 10}}
 	if !reflect.DeepEqual(r.Conversations, want) {

@@ -16,8 +16,9 @@ const (
 	grain = int64(time.Microsecond)
 	// maxNear is how far apart two interfaces of a bridge see one packet.
 	maxNear = int64(20 * time.Microsecond)
-	// maxOneWay is the longest way that one direction alone may show.
-	maxOneWay = int64(100 * time.Millisecond)
+	// maxProof is the longest delay that proves anything: what is later may be
+	// the repetition of a lost packet, which comes after 200 ms at the earliest.
+	maxProof = int64(100 * time.Millisecond)
 )
 
 // verdict says which of two legs is nearer to the client, and whether they are
@@ -27,8 +28,11 @@ type verdict struct {
 	// why is set when the signs contradict each other.
 	why string
 	// passed: something lies between them that a copy would not show: a hop, or
-	// a delay of both directions.
-	passed bool
+	// delayed, a delay of both directions.
+	passed, delayed bool
+	// same: one clock saw both at the same times in both directions. Then a
+	// delay by another clock is one between places, and not between the legs.
+	same bool
 	// oneWay: one direction alone showed a short delay.
 	oneWay bool
 	// near: one clock saw both within moments, in one direction almost at once
@@ -60,9 +64,8 @@ func (w *world) order(a, b *facts, proxied bool) verdict {
 			w.times(&v, &a.moments[i], &b.moments[j], proxied)
 		}
 	}
-	if proxied && v.first != 0 {
-		v.passed = true // no copy has other numbers
-	}
+	// No copy has other numbers.
+	v.passed = v.passed || v.delayed && !v.same || proxied && v.first != 0
 	return v
 }
 
@@ -84,10 +87,8 @@ func (v *verdict) hops(a, b *sideFacts, sign int) {
 // timed both, and else at how long the answer took, which is longer the nearer
 // the client is.
 func (w *world) times(v *verdict, a, b *moment, proxied bool) {
-	limit := maxDelay
 	first, second := eventSYN, eventAnswer
 	if proxied {
-		limit = maxProxied
 		first, second = eventData, eventReply
 	}
 	there, thereOK := late(a, b, first, eventData)
@@ -99,28 +100,36 @@ func (w *world) times(v *verdict, a, b *moment, proxied bool) {
 	if !known {
 		return
 	}
-	if proxied && a.clock == b.clock {
-		v.opened(a, b)
-	}
-	if proxied && !thereOK {
-		there, thereOK = late(a, b, eventSYN)
-	}
+	skew := int64(0)
 	if a.clock != b.clock {
-		skew := w.clocks[b.clock].offset - w.clocks[a.clock].offset
-		there, back = there-skew, back-skew
+		skew = w.clocks[b.clock].offset - w.clocks[a.clock].offset
 	}
-	v.delays(there, back, thereOK, backOK, wrong, limit)
+	if proxied {
+		v.opened(a, b, skew, wrong)
+	}
+	there, back = there-skew, back-skew
+	v.delays(there, back, thereOK, backOK, wrong)
 }
 
 // opened holds against a SYN proxy what it does: it opens its own connection
-// after it has answered the client. Mirrored traffic does not wait.
-func (v *verdict) opened(a, b *moment) {
+// once it has answered the client. Mirrored traffic does not wait.
+func (v *verdict) opened(a, b *moment, skew, wrong int64) {
 	there, ok := late(a, b, eventSYN)
-	if there < 0 {
-		a, b = b, a
+	there -= skew
+	if !ok || abs(there) <= wrong {
+		return
 	}
-	if answer := a.events[eventAnswer].time; ok && answer != 0 && b.events[eventSYN].time < answer {
+	if there < 0 {
+		a, b, skew = b, a, -skew
+	}
+	answer := a.events[eventAnswer].time
+	waited := b.events[eventSYN].time - skew - answer
+	switch {
+	case answer == 0:
+	case waited < -wrong || abs(there) > maxProxied+wrong:
 		v.why = WhyContradict
+	case waited > wrong:
+		v.vote(sign(there))
 	}
 }
 
@@ -137,27 +146,29 @@ func late(a, b *moment, kinds ...int) (int64, bool) {
 }
 
 // delays judges the delays of both directions, wrong by at most wrong.
-func (v *verdict) delays(there, back int64, thereOK, backOK bool, wrong, limit int64) {
-	if thereOK && abs(there) > limit+wrong || backOK && abs(back) > limit+wrong {
+func (v *verdict) delays(there, back int64, thereOK, backOK bool, wrong int64) {
+	if thereOK && abs(there) > maxDelay+wrong || backOK && abs(back) > maxDelay+wrong {
 		v.why = WhyContradict
 		return
 	}
 	switch {
 	case thereOK && backOK && (there > wrong && back < -wrong || there < -wrong && back > wrong):
 		v.vote(sign(there))
-		v.passed = true
+		v.delayed = v.delayed || max(abs(there), abs(back)) <= maxProof+wrong
 	case thereOK && backOK && sign(there) == sign(back) && min(abs(there), abs(back)) > jitter+wrong:
 		v.why = WhyCopy // late in both directions
+	case thereOK && backOK && wrong == 0 && max(abs(there), abs(back)) <= grain:
+		v.same = true
 	case thereOK && backOK && wrong == 0 && abs(there-back) > 2*grain:
 		v.vote(sign(there - back))
 		v.near = min(abs(there), abs(back)) <= maxNear && max(abs(there), abs(back)) <= jitter
 	case thereOK && backOK:
 	case thereOK && abs(there) > wrong:
 		v.vote(sign(there))
-		v.oneWay = abs(there) <= maxOneWay
+		v.oneWay = abs(there) <= maxProof
 	case backOK && abs(back) > wrong:
 		v.vote(-sign(back))
-		v.oneWay = abs(back) <= maxOneWay
+		v.oneWay = abs(back) <= maxProof
 	}
 }
 

@@ -96,7 +96,8 @@ type step struct {
 	before, after   int32
 	turned          [2]bool // whether client and server of the leg change places
 	rank            rank
-	way             int32 // the first step of its way, in join.steps
+	way             int32    // the first step of its way, in join.steps
+	shown           [2]int32 // the members that show both legs, once it is told
 	answered, reset bool
 }
 
@@ -265,6 +266,8 @@ func (v verdict) trust(a, b *facts, proxied bool) (rank, string) {
 	shared := a.source == b.source || a.to == b.to
 	oneWay := v.oneWay && meet(a.side[0].ipids, b.side[0].ipids)
 	switch {
+	case v.passed && a.side[1].spoke && !b.side[1].spoke && a.leg.protocol == record.TCP:
+		return weak, "" // traffic mirrored to another host looks like this as well
 	case v.passed:
 		return exact, ""
 	case shared && (oneWay || v.near):
@@ -275,38 +278,34 @@ func (v verdict) trust(a, b *facts, proxied bool) (rank, string) {
 
 // translations tells the steps, way after way in the order of their places.
 func (j *join) translations() []record.Translation {
-	type place struct{ before, after record.Pos }
-	places := make([]place, len(j.steps))
-	order := make([]int32, len(j.steps))
-	for i, s := range j.steps {
-		order[i] = int32(i)
-		places[i].before, _, _ = j.shown(s.before, s.turned[0])
-		places[i].after, _, _ = j.shown(s.after, s.turned[1])
+	type place struct{ before, after, step int }
+	order := make([]place, len(j.steps))
+	for i := range j.steps {
+		s := &j.steps[i]
+		s.shown = [2]int32{j.shows(s.before, s.turned[0]), j.shows(s.after, s.turned[1])}
+		first := &j.steps[s.way]
+		order[i] = place{j.views.at(j.members[first.shown[0]].view).place(), j.views.at(j.members[first.shown[1]].view).place(), i}
 	}
-	slices.SortFunc(order, func(x, y int32) int {
-		a, b := j.steps[x].way, j.steps[y].way
-		return cmp.Or(comparePos(places[a].before, places[b].before), comparePos(places[a].after, places[b].after), cmp.Compare(x, y))
+	slices.SortFunc(order, func(x, y place) int {
+		return cmp.Or(cmp.Compare(x.before, y.before), cmp.Compare(x.after, y.after), cmp.Compare(x.step, y.step))
 	})
 	out := make([]record.Translation, len(order))
-	for i, n := range order {
-		out[i] = j.translation(&j.steps[n])
+	for i, p := range order {
+		j.translate(&out[i], &j.steps[p.step])
 	}
 	return out
 }
 
-func (j *join) translation(s *step) record.Translation {
-	before, start, in := j.shown(s.before, s.turned[0])
-	after, _, out := j.shown(s.after, s.turned[1])
-	t := record.Translation{Pos: before, Behind: after, Protocol: j.legs[s.before].protocol, Via: record.ViaCapture,
-		Before: in, After: out, Unreplied: !s.answered, Start: start, Timeout: -1, Tier: tiers[s.rank]}
+func (j *join) translate(t *record.Translation, s *step) {
+	t.Protocol, t.Via, t.Tier = j.legs[s.before].protocol, record.ViaCapture, tiers[s.rank]
+	t.Unreplied, t.Timeout = !s.answered, -1
 	if t.Protocol == record.TCP {
 		t.State = state(s.answered, s.reset)
 	}
-	return t
-}
-
-func comparePos(a, b record.Pos) int {
-	return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.Packet, b.Packet))
+	start := int64(0)
+	t.Pos, t.Before, start = j.shown(s.shown[0], s.turned[0])
+	t.Behind, t.After, _ = j.shown(s.shown[1], s.turned[1])
+	t.Start = time.Unix(0, start).UTC()
 }
 
 func state(answered, reset bool) string {
@@ -319,21 +318,30 @@ func state(answered, reset bool) string {
 	return "ESTABLISHED"
 }
 
-// shown picks the packet that shows a leg, a SYN where one was seen, and tells
-// its time and the leg's tuple.
-func (j *join) shown(i int32, turned bool) (record.Pos, time.Time, record.Tuple) {
+// shows picks the member whose packet shows a leg: one that saw a SYN.
+func (j *join) shows(i int32, turned bool) int32 {
 	l := &j.legs[i]
-	members := j.members[l.lo:l.hi]
-	n := slices.IndexFunc(members, func(m member) bool { return j.views.at(m.view).side(0, m.flipped != turned).has(begun) })
-	m := members[max(n, 0)]
+	for n := l.lo; n < l.hi; n++ {
+		m := j.members[n]
+		if j.views.at(m.view).side(0, m.flipped != turned).has(begun) {
+			return n
+		}
+	}
+	return l.lo
+}
+
+// shown tells of a member the packet, the tuple and the time.
+func (j *join) shown(member int32, turned bool) (record.Pos, record.Tuple, int64) {
+	m := j.members[member]
 	v := j.views.at(m.view)
+	flipped := m.flipped != turned
 	start := v.first
-	if t := v.side(0, m.flipped != turned).synTime; t != 0 {
+	if t := v.side(0, flipped).synTime; t != 0 {
 		start = t
 	}
 	t := record.Tuple{Source: v.source.addrPort(), Destination: v.destination.addrPort()}
-	if m.flipped != turned {
+	if flipped {
 		t.Source, t.Destination = t.Destination, t.Source
 	}
-	return record.Pos{Section: int(v.section), Packet: int(v.packet)}, time.Unix(0, start).UTC(), t
+	return record.Pos{Section: int(v.section), Packet: int(v.packet)}, t, start
 }

@@ -121,6 +121,10 @@ var nats = []scene{
 		b.see(web(), routerIn(toVIP), oneWayOnly)
 		b.see(web(), out)
 	}, []string{dnat + "strong"}},
+	{"one direction behind, which mirrored traffic shows as well", func(b *bench) {
+		b.see(web(), routerIn(toVIP))
+		b.see(web(), routerOut(toBackend, 1), oneWayOnly)
+	}, []string{dnat + "weak"}},
 	{"one direction without timestamps", func(b *bench) {
 		b.see(bare(web()), routerIn(toVIP), oneWayOnly)
 		b.see(bare(web()), routerOut(toBackend, 1), oneWayOnly)
@@ -179,6 +183,19 @@ var nats = []scene{
 			f.Client.SYNTime, f.Server.SYNTime = noon.Add(p.out*time.Microsecond), noon.Add(p.back*time.Microsecond)
 		}
 	}, []string{dnat + "strong", "10.1.0.2:40000>10.2.0.2:8080 10.2.0.1:61234>10.2.0.2:8080 strong"}},
+	{"a bridge on a host whose clock others do not agree about to the microsecond", func(b *bench) {
+		for i := range 5 {
+			x := later(time.Duration(i+1) * time.Minute)
+			x.c, x.s = x.c+uint32(i+1)<<8, x.s+uint32(i+1)<<8
+			b.offsets["router"] = time.Duration(i) * time.Millisecond
+			b.see(x, routerIn(masked))
+			b.see(x, atBackend(masked, 0))
+		}
+		out := routerOut(toBackend, 1)
+		out.hops = 0
+		b.see(web(), routerIn(toVIP))
+		b.see(web(), out)
+	}, []string{dnat + "exact"}},
 	{"a connection beside one of a host with the same address", func(b *bench) {
 		b.see(web(), routerIn(toVIP))
 		b.see(web(), routerOut(toBackend, 1))
@@ -356,5 +373,40 @@ var traps = []scene{
 		b.see(x, routerIn(toVIP))
 		x.request += " and more"
 		b.see(x, routerOut(toBackend, 1))
+	}, nil},
+	{"an anonymised copy of one place, and the connection at another place too", func(b *bench) {
+		further := routerIn(toBackend)
+		further.clock, further.capture, further.distance = "node", 4, 300*time.Microsecond
+		b.see(web(), routerIn(toBackend))
+		b.see(web(), further)
+		b.see(web(), routerIn(masked))
+	}, nil},
+	{"a replay while the SYN of the first was missed, and its repetition seen", func(b *bench) {
+		x := bare(web())
+		x.ipid = 0
+		b.see(x, routerIn(toVIP), func(f *record.Flow) { f.Client.SYNTime = f.Client.SYNTime.Add(time.Second) })
+		x.start = x.start.Add(20 * time.Millisecond)
+		b.see(x, routerIn(toBackend))
+	}, nil},
+	{"one report to two collectors", func(b *bench) {
+		x := dns()
+		x.noAnswer = true
+		b.see(x, routerIn(tuple("10.1.0.2:40000", "10.3.0.1:514")))
+		b.see(x, atBackend(tuple("10.1.0.2:40001", "10.3.0.2:514"), 1))
+	}, nil},
+	{"a replay an hour later, midstream", func(b *bench) {
+		b.see(web(), routerIn(toVIP), midstream)
+		b.see(later(time.Hour), routerOut(toBackend, 1), midstream)
+	}, nil},
+	{"more than two numbers of servers, though each waits for the last", func(b *bench) {
+		b.see(web(), routerIn(toVIP))
+		for i, to := range []record.Tuple{toBackend, masked} {
+			out := routerOut(to, 1+i)
+			out.s, out.distance = 99_999_999+uint32(i), time.Duration(200+i)*time.Microsecond
+			b.see(web(), out, func(f *record.Flow) {
+				f.Client.SYNTime = noon.Add(time.Duration(2+2*i) * time.Millisecond)
+				f.Server.SYNTime = f.Client.SYNTime.Add(time.Millisecond)
+			})
+		}
 	}, nil},
 }

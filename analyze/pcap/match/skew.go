@@ -58,25 +58,6 @@ func (w *world) agreed(a, b int) (int64, bool) {
 	return x.spread + y.spread, x.root == y.root && x.certain && y.certain
 }
 
-// entry is a view or leg under the key that it is to be compared by.
-type entry struct {
-	key uint64
-	i   int32
-}
-
-// runs sorts entries by key and calls f for all of equal key, also for one.
-func runs(list []entry, f func([]entry)) {
-	slices.SortFunc(list, func(a, b entry) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.i, b.i)) })
-	for lo := 0; lo < len(list); {
-		hi := lo + 1
-		for hi < len(list) && list[hi].key == list[lo].key {
-			hi++
-		}
-		f(list[lo:hi])
-		lo = hi
-	}
-}
-
 const (
 	smallISN   = 65536 // hand-made captures count from small numbers
 	maxRun     = 64    // views of one mark: more are no single connection
@@ -118,7 +99,7 @@ func (w *world) estimate() {
 	if len(w.clocks) < 2 {
 		return
 	}
-	var list []entry
+	list := make([]entry, 0, w.views.len())
 	for i := range int32(w.views.len()) {
 		if key, ok := w.views.at(i).mark(); ok {
 			list = append(list, entry{key, i})
@@ -238,7 +219,7 @@ func (h *half) sameSYN(o *half) bool {
 	if h.stamped > 0 && o.stamped > 0 {
 		return h.stamps[0] == o.stamps[0]
 	}
-	return h.syns == o.syns
+	return h.syns == o.syns && h.ipid == o.ipid
 }
 
 // sameBegin is true when both know the same first bytes.

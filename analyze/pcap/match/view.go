@@ -122,6 +122,9 @@ func (v *view) ends() (low, high end, swapped bool) {
 	return v.source, v.destination, false
 }
 
+// place orders views by section and packet.
+func (v *view) place() int { return int(v.section)<<32 | int(v.packet) }
+
 // compareViews is the order of views that nothing else orders.
 func compareViews(a, b *view) int {
 	return cmp.Or(cmp.Compare(a.capture, b.capture), cmp.Compare(a.section, b.section),

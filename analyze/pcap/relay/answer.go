@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"sort"
 
 	"whichbackend/analyze/record"
@@ -123,16 +124,25 @@ func (l *level) lookIn(out *item) verdict {
 	if v.manyBegun || v.manyOfSizes || !out.exact() {
 		return v
 	}
-	seen := map[offset]bool{}
-	for _, t := range l.byPort[out.c.destinationPort] {
-		for _, o := range t.offsets {
-			if !seen[o] && !v.manyBegun && !v.manyOfSizes {
-				seen[o] = true
-				l.scanIn(out, l.insBySize.run(mix(out.up-uint64(o.up), out.down-uint64(o.down))), &v)
-			}
+	for _, o := range l.offsets(l.byPort[out.c.destinationPort]) {
+		if !v.manyBegun && !v.manyOfSizes {
+			l.scanIn(out, l.insBySize.run(mix(out.up-uint64(o.up), out.down-uint64(o.down))), &v)
 		}
 	}
 	return v
+}
+
+// offsets returns the different offsets of routes.
+func (l *level) offsets(of []*terms) []offset {
+	var all []offset
+	for _, t := range of {
+		for _, o := range t.offsets {
+			if !slices.Contains(all, o) {
+				all = append(all, o)
+			}
+		}
+	}
+	return all
 }
 
 // scanIn looks at the items of a run, or, where that is long, at those alive.
@@ -160,14 +170,10 @@ func (l *level) lookOut(in *item) verdict {
 	if v.manyBegun || v.manyOfSizes || !in.exact() {
 		return v
 	}
-	seen := map[offset]bool{}
 	for _, ts := range l.byPort {
-		for _, t := range ts {
-			for _, o := range t.offsets {
-				if !seen[o] && !v.manyBegun && !v.manyOfSizes {
-					seen[o] = true
-					l.scanOut(in, l.outsBySize.run(mix(in.up+uint64(o.up), in.down+uint64(o.down))), &v)
-				}
+		for _, o := range l.offsets(ts) {
+			if !v.manyBegun && !v.manyOfSizes {
+				l.scanOut(in, l.outsBySize.run(mix(in.up+uint64(o.up), in.down+uint64(o.down))), &v)
 			}
 		}
 	}
@@ -199,7 +205,7 @@ func (l *level) weigh(in, out *item, begins bool) record.Tier {
 	if begins {
 		tier = record.TierPayload
 		if l.variedBegins && l.alone(l.insByBegin, l.ins, in, mix(in.upBegin, uint64(in.upKept))) &&
-			l.alone(l.outsByBegin, l.outs, out, mix(out.upBegin, uint64(out.upKept))) {
+			l.alone(l.outsByBegin, l.outs, out, mix(out.upBegin, uint64(out.upKept))) && l.sameCourse(in, out) {
 			return tier
 		}
 	}
@@ -207,17 +213,17 @@ func (l *level) weigh(in, out *item, begins bool) record.Tier {
 		l.alone(l.outsBySize, l.outs, out, mix(out.up, out.down)) {
 		return tier
 	}
-	if l.w.complete && !l.doubtful(in, out) && l.sameCourse(in, out) {
+	if l.w.complete && !l.terms(in, out).weak && !l.doubtful(in, out) && l.sameCourse(in, out) {
 		return tier
 	}
 	return ""
 }
 
-// weighWhole is for captures that do not tell their losses. Sizes or begins
-// that others share prove nothing where flows may be missing; where none seems
-// to be, they are as good as times.
+// weighWhole is for captures that do not tell their losses, and for routes that
+// may not be a proxy's. Sizes or begins that others share prove nothing where
+// flows may be missing; where none seems to be, they are as good as times.
 func (l *level) weighWhole(in, out *item, _ bool) record.Tier {
-	if l.whole(l.terms(in, out)) && !l.doubtful(in, out) && l.sameCourse(in, out) {
+	if (l.w.complete || l.whole(l.terms(in, out))) && !l.doubtful(in, out) && l.sameCourse(in, out) {
 		return record.TierTiming
 	}
 	return ""
@@ -294,7 +300,9 @@ func (l *level) doubtful(in, out *item) bool {
 }
 
 // sameCourse says whether the requests of two connections lie in each other
-// one by one: connections of a pool may have equal sums by chance.
+// one by one and differ by the same bytes: a connection of a pool begins with a
+// request of one and goes on with those of others, and its sums may be equal by
+// chance.
 func (l *level) sameCourse(in, out *item) bool {
 	if l.requests {
 		return true
@@ -305,7 +313,11 @@ func (l *level) sameCourse(in, out *item) bool {
 	}
 	for i := 0; i < n; i++ {
 		a, b := &l.w.requests[in.c.requests+i], &l.w.requests[out.c.requests+i]
-		if b.start < a.start || b.end > a.end+int64(requestSlack) {
+		first, of := &l.w.requests[in.c.requests], &l.w.requests[out.c.requests]
+		switch {
+		case b.start < a.start || b.end > a.end+int64(requestSlack),
+			b.up-a.up != of.up-first.up, b.down-a.down != of.down-first.down,
+			a.begin != b.begin && a.begin != 0 && b.begin != 0:
 			return false
 		}
 	}

@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -22,6 +21,8 @@ type recorded struct {
 	// truth counts, for each downstream connection, the requests that went to
 	// each upstream connection; a TCP proxy has one.
 	truth map[record.Tuple]map[record.Tuple]int
+	// connections: the proxy is one of TCP, and truth counts connections.
+	connections bool
 }
 
 func (r *recorded) Interface(i *record.Interface) { r.interfaces = append(r.interfaces, *i) }
@@ -47,17 +48,16 @@ func readRecorded(t *testing.T, name string) *recorded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorded{truth: map[record.Tuple]map[record.Tuple]int{}}
+	r := &recorded{truth: map[record.Tuple]map[record.Tuple]int{}, connections: name[0] == 'T'}
 	if _, err := flow.Read(reader, r); err != nil {
 		t.Fatal(err)
 	}
-	truth, err := os.Open(filepath.Join(folder, name+".truth"))
+	truth, err := os.ReadFile(filepath.Join(folder, name+".truth"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer truth.Close()
-	for s := bufio.NewScanner(truth); s.Scan(); {
-		f := strings.Fields(s.Text())
+	for _, line := range strings.Split(strings.TrimSpace(string(truth)), "\n") {
+		f := strings.Fields(line)
 		down, up := tuple(f[0], f[1]), tuple(f[2], f[3])
 		if r.truth[down] == nil {
 			r.truth[down] = map[record.Tuple]int{}
@@ -99,9 +99,15 @@ func (r *recorded) score(found []record.Translation) score {
 		}
 	}
 	for _, t := range found {
-		n := max(t.Requests, 1)
-		if t.Requests > 0 && len(r.truth[t.Before]) == 1 && r.truth[t.Before][t.After] == 1 {
-			n = 1 // a TCP proxy's connection, told by its requests
+		n := t.Requests
+		switch {
+		case r.connections:
+			n = 1
+		case n == 0: // the whole connection, so all its requests
+			for _, requests := range r.truth[t.Before] {
+				n += requests
+			}
+			n = max(n, 1)
 		}
 		ok := min(n, r.truth[t.Before][t.After])
 		s.right[t.Tier] += ok
@@ -121,26 +127,32 @@ func (s score) share() float64 {
 	return float64(n) / float64(s.all)
 }
 
+// TestRecorded holds what is found in captures of proxies against what the
+// proxies say, with all that was captured and with headers alone. Not all can
+// be found: the capture of H64 lost one request of ten, and so spoiled the
+// sizes of as many others.
 func TestRecorded(t *testing.T) {
-	for _, name := range []string{"T8", "T64", "H8", "H64"} {
+	for name, least := range map[string]float64{"T8": 1, "T64": 0.99, "H8": 1, "H64": 0.82} {
+		r := readRecorded(t, name)
 		for _, bare := range []bool{false, true} {
-			r := readRecorded(t, name)
 			relays := relay.New()
 			place := relay.Place{Capture: 1}
 			for i := range r.interfaces {
 				relays.AddInterface(&r.interfaces[i], place)
 			}
-			for i := range r.flows {
-				f := r.flows[i]
+			for _, f := range r.flows {
 				if bare {
 					f = headersOnly(f)
 				}
 				relays.Add(&f, place)
 			}
 			s := r.score(relays.Find())
-			t.Logf("%s bare=%v: %.3f of %d right %v wrong %v abstained %v", name, bare, s.share(), s.all, s.right, s.wrong, relays.Abstained())
-			for _, w := range s.wrongs {
-				t.Log(w)
+			t.Logf("%s, headers only %v: %.3f of %d, %v, %v", name, bare, s.share(), s.all, s.right, relays.Abstained())
+			if len(s.wrongs) > 0 || s.share() < least {
+				t.Errorf("%s, headers only %v: %.3f answered, want %.2f; wrong: %v", name, bare, s.share(), least, s.wrongs)
+			}
+			if bare && s.right[record.TierPayload]+s.right[record.TierAnnounced] > 0 {
+				t.Errorf("%s: headers alone show no payload: %v", name, s.right)
 			}
 		}
 	}

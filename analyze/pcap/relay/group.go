@@ -47,14 +47,12 @@ func (w *world) groups() []*group {
 // else by their requests.
 func (g *group) find() []record.Translation {
 	var all []record.Translation
-	ins := g.w.connItems(g.ins, g.w.downDone)
-	conns := newLevel(g.w, false, ins, g.w.connItems(g.outs, g.w.upDone), aliveOf(ins))
+	conns := newLevel(g.w, false, g.w.connItems(g.ins, g.w.downDone), g.w.connItems(g.outs, g.w.upDone))
 	for _, p := range conns.match() {
 		all = append(all, g.w.translation(p.in.c, p.out.c, p.tier))
 		g.w.downDone[p.in.c.wire], g.w.upDone[p.out.c.wire] = true, true
 	}
-	asked := g.w.requestItems(g.ins, g.w.downDone)
-	requests := newLevel(g.w, true, asked, g.w.requestItems(g.outs, g.w.upDone), aliveOf(asked))
+	requests := newLevel(g.w, true, g.w.requestItems(g.ins, g.w.downDone), g.w.requestItems(g.outs, g.w.upDone))
 	shares := map[*conn][]pair{}
 	for _, p := range requests.match() {
 		shares[p.in.c] = append(shares[p.in.c], p)
@@ -96,7 +94,13 @@ func (w *world) connItems(conns []*conn, done []bool) []item {
 }
 
 func (w *world) requestItems(conns []*conn, done []bool) []item {
-	var turns []turn
+	n := 0
+	for _, c := range conns {
+		if !done[c.wire] {
+			n += c.requestsEnd - c.requests
+		}
+	}
+	turns := make([]turn, 0, n)
 	for _, c := range conns {
 		if done[c.wire] {
 			continue

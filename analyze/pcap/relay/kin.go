@@ -6,6 +6,8 @@ const (
 	// kinAddresses is how many of the busiest addresses are compared by sizes
 	// with each other, kinFlows what they must have at least.
 	kinAddresses, kinFlows = 8, 20
+	// kinLook is how many connections of each side are looked at.
+	kinLook = 2000
 	// kinShare is the part, in hundredths, of the flows of one side that must
 	// have a counterpart. Clients in lockstep have equal sizes too, but half of
 	// theirs lie the other way round, if they lie in each other at all.
@@ -24,38 +26,17 @@ func (w *world) joinBySizes(m machines) {
 		outs[c.source] = append(outs[c.source], c)
 	}
 	takers, openers := w.busiest(ins), w.busiest(outs)
-	related := map[link]bool{}
-	for _, requests := range []bool{false, true} {
-		items := w.connItems
-		if requests {
-			items = w.requestItems
-		}
-		downs := make([]down, len(takers))
-		for i, a := range takers {
-			downs[i].items = items(ins[a], w.downDone)
-			downs[i].alive = aliveOf(downs[i].items)
-		}
+	var won []link
+	for _, in := range takers {
 		for _, out := range openers {
-			up := items(outs[out], w.upDone)
-			for i, in := range takers {
-				l := link{in: in, out: out}
-				if m.of(in) != m.of(out) && !related[l] {
-					related[l] = newLevel(w, requests, downs[i].items, up, downs[i].alive).related()
-				}
+			if m.of(in) != m.of(out) && w.kin(ins[in], outs[out]) {
+				won = append(won, link{in: in, out: out})
 			}
 		}
 	}
-	for l, yes := range related {
-		if yes {
-			m.join(l.in, l.out)
-		}
+	for _, l := range won {
+		m.join(l.in, l.out)
 	}
-}
-
-// down is what one address takes, made once for all that it is compared with.
-type down struct {
-	items []item // sorted by time
-	alive tree
 }
 
 // busiest returns the addresses with the most connections.
@@ -79,7 +60,39 @@ func (w *world) busiest(by map[uint32][]*conn) []uint32 {
 	return all[:min(len(all), kinAddresses)]
 }
 
-// related says whether ins are carried on by outs: whether an offset can be learned by which nearly all items of
+// kin says whether outs carry on ins, by connections or by requests.
+func (w *world) kin(ins, outs []*conn) bool {
+	ins, outs = together(ins, outs)
+	if len(ins) == 0 || len(outs) == 0 {
+		return false
+	}
+	conns := newLevel(w, false, w.connItems(ins, w.downDone), w.connItems(outs, w.upDone))
+	if conns.related() {
+		return true
+	}
+	requests := newLevel(w, true, w.requestItems(ins, w.downDone), w.requestItems(outs, w.upDone))
+	return requests.related()
+}
+
+// together returns the first of the connections, which are sorted by time, from
+// when there are some of both sides.
+func together(ins, outs []*conn) ([]*conn, []*conn) {
+	from := max(ins[0].first, outs[0].first)
+	var a, b []*conn
+	for _, c := range outs {
+		if c.first >= from && len(b) < kinLook {
+			b = append(b, c)
+		}
+	}
+	for _, c := range ins {
+		if c.last >= from && len(a) < 2*kinLook {
+			a = append(a, c)
+		}
+	}
+	return a, b
+}
+
+// related says whether an offset can be learned by which nearly all items of
 // one side have a counterpart. An offset of nothing does not count: equal
 // clients of equal servers have it.
 func (l *level) related() bool {
@@ -89,7 +102,7 @@ func (l *level) related() bool {
 	l.learn()
 	learned := false
 	for _, t := range l.routes {
-		learned = learned || len(t.offsets) > 1
+		learned = learned || len(t.offsets) > 1 && !t.weak
 	}
 	return learned && (l.covered(l.outs, l.hasSizedIn) || l.covered(l.ins, l.hasSizedOut))
 }

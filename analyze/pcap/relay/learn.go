@@ -84,6 +84,11 @@ func (l *level) learn() {
 			t.choose(gs, watched)
 		}
 	}
+	for t, gs := range linesByTerms {
+		if len(t.offsets) == 1 {
+			t.chooseByOneLine(gs, lines)
+		}
+	}
 }
 
 // byCount sorts the guesses of each route, the most frequent first.
@@ -143,13 +148,28 @@ func (s *support) add(in, out *item) {
 // chooseByLines takes the guess on which pairs with equal first bytes agree,
 // when those bytes are many and nearly always give this guess.
 func (t *terms) chooseByLines(gs []guess, lines map[guess]int, watched map[guess]*support) {
+	if s := watched[gs[0]]; s.by.n >= leastLines && agree(gs, lines) {
+		t.offsets = append(t.offsets, gs[0].offset)
+	}
+}
+
+// chooseByOneLine takes the guess on which pairs agree that all have the same
+// first bytes. It may be an application that asks others what it is asked
+// itself, and so is good for an answer by time at most.
+func (t *terms) chooseByOneLine(gs []guess, lines map[guess]int) {
+	if lines[gs[0]] >= leastPairs && agree(gs, lines) {
+		t.offsets = append(t.offsets, gs[0].offset)
+		t.weak = true
+	}
+}
+
+// agree says whether nearly all pairs are for the first guess.
+func agree(gs []guess, lines map[guess]int) bool {
 	all := 0
 	for _, g := range gs {
 		all += lines[g]
 	}
-	if s := watched[gs[0]]; s.by.n >= leastLines && lines[gs[0]]*5 >= all*4 {
-		t.offsets = append(t.offsets, gs[0].offset)
-	}
+	return lines[gs[0]]*5 >= all*4
 }
 
 // choose takes the guesses that stand out from the next, which are sorted by

@@ -21,7 +21,7 @@ const (
 	// requestSlack is how much later than on the client's side the end of an
 	// answer may be seen on the upstream's: the packets of one host are stamped
 	// in several queues.
-	requestSlack = time.Millisecond
+	requestSlack = 200 * time.Microsecond
 	// near is the time within which a size or a begin must stand alone, so that
 	// what was not captured is unlikely to have had the same.
 	near = 5 * time.Second
@@ -109,6 +109,7 @@ type terms struct {
 	offsets  []offset // the first is none
 	keepLine bool     // the first bytes stay what they are
 	proven   int      // so many surer answers
+	weak     bool     // the offset may be that of an application, not a proxy
 	// whole: every item of the route was seen whole and has a counterpart.
 	whole, weighed bool
 }
@@ -116,14 +117,19 @@ type terms struct {
 // offset is what a proxy adds to the bytes of each direction.
 type offset struct{ up, down int64 }
 
-// newLevel takes items sorted by time, and the tree of ins.
-func newLevel(w *world, requests bool, ins, outs []item, alive tree) *level {
-	l := &level{w: w, requests: requests, slack: int64(connSlack), ins: ins, outs: outs, alive: alive,
+// newLevel takes items sorted by time.
+func newLevel(w *world, requests bool, ins, outs []item) *level {
+	l := &level{w: w, requests: requests, slack: int64(connSlack), ins: ins, outs: outs,
 		routes: map[route]*terms{}, byPort: map[uint16][]*terms{},
 		byListener: map[listener]int{}, byUpstream: map[uint16]int{}}
 	if requests {
 		l.slack = int64(requestSlack)
 	}
+	ends := make([]int64, len(ins))
+	for i := range ins {
+		ends[i] = ins[i].until
+	}
+	l.alive = newTree(ends)
 	return l
 }
 
@@ -158,15 +164,6 @@ func (w *world) order(turns []turn) {
 		}
 		return w.compareTimes(a.c, b.c)
 	})
-}
-
-// aliveOf makes the tree of items sorted by time.
-func aliveOf(items []item) tree {
-	ends := make([]int64, len(items))
-	for i := range items {
-		ends[i] = items[i].until
-	}
-	return newTree(ends)
 }
 
 func indexes(items []item) (size, begin, id index) {
@@ -249,7 +246,12 @@ func (l *level) compareWith(in, out *item, t *terms, o offset, learned bool) fit
 		return apart
 	}
 	if equal {
-		return begun
+		// Of a connection that was not seen to its end the begin alone may be
+		// that of a pool's, which goes on with the requests of others.
+		if in.exact() && out.exact() || l.sameCourse(in, out) {
+			return begun
+		}
+		return possible
 	}
 	if up == sized && down == sized && (learned || in.up+in.down >= leastBytes && in.up > 0 && in.down > 0) {
 		return sized

@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // machines tells which addresses are one machine: a set of disjoint sets.
@@ -24,12 +25,13 @@ func (m machines) join(a, b uint32) {
 
 // How many pairs of flows must show that one address takes connections which
 // another carries on, before the two are held for one machine. A pair counts
-// when two flows of the whole clock, and no third, share what is compared, and
-// one is nested in the other; lockstep clients of two servers share sizes too,
-// but then as many pairs are not nested.
+// when two flows that begin within voteWindow share what is compared, with no
+// third near, and one is nested in the other; lockstep clients of two servers
+// share sizes too, but then as many pairs are not nested.
 const (
 	votesByBegin = 5
 	votesBySize  = 8
+	voteWindow   = time.Second
 )
 
 // findMachines says which addresses are one machine: as told, by loopback
@@ -81,12 +83,14 @@ func (w *world) joinLocal(m machines) {
 type kind uint8
 
 const (
-	byHello kind = iota
-	byBegin
-	byLine
-	byID
-	bySize
-	byAnswer
+	byHello      kind = iota // the greeting of TLS
+	byBegin                  // the first bytes of connections
+	byLine                   // the first line of requests
+	byID                     // the x-request-id and the first line
+	bySizes                  // the sizes of connections
+	byAnswer                 // what the servers sent
+	byRequest                // the sizes of requests and answers
+	byAnswerOnly             // the sizes of answers
 )
 
 // trait is something that two flows may share, and who shows it: a wire, or
@@ -137,7 +141,8 @@ func (e *election) gather() {
 			e.note(byBegin, mix(c.up.begin, uint64(c.up.kept)), c, -1)
 		}
 		if c.up.exact && c.down.exact && c.down.bytes >= leastBytes {
-			e.note(bySize, c.down.bytes, c, -1)
+			e.note(bySizes, mix(c.up.bytes, c.down.bytes), c, -1)
+			e.note(byAnswer, c.down.bytes, c, -1)
 		}
 		for i := c.requests; i < c.requestsEnd; i++ {
 			e.gatherRequest(c, i)
@@ -157,7 +162,8 @@ func (e *election) gatherRequest(c *conn, i int) {
 		e.note(byID, mix(q.id, q.begin), c, i)
 	}
 	if q.down >= leastBytes {
-		e.note(byAnswer, q.down, c, i)
+		e.note(byRequest, mix(q.up, q.down), c, i)
+		e.note(byAnswerOnly, q.down, c, i)
 	}
 }
 
@@ -186,12 +192,9 @@ func (e *election) elect() {
 	for i, j := 0, 0; i < len(e.traits); i = j {
 		for j = i; j < len(e.traits) && e.traits[j].kind == e.traits[i].kind && e.traits[j].value == e.traits[i].value; j++ {
 		}
-		if j-i != 2 || e.traits[i].wire == e.traits[i+1].wire {
-			continue
+		if j-i > 1 {
+			e.count(e.traits[i:j])
 		}
-		a, b := e.holder(e.traits[i]), e.holder(e.traits[i+1])
-		e.vote(e.traits[i].kind, a, b, nested(a, b))
-		e.vote(e.traits[i].kind, b, a, nested(b, a))
 	}
 	var won []link
 	for l, t := range e.tallies {
@@ -202,6 +205,26 @@ func (e *election) elect() {
 	// Which addresses become one does not depend on the order of joining.
 	for _, l := range won {
 		e.machines.join(l.in, l.out)
+	}
+}
+
+// count lets the pairs of flows vote that share a trait with no third near.
+func (e *election) count(run []trait) {
+	all := make([]holder, len(run))
+	for i, t := range run {
+		all[i] = e.holder(t)
+	}
+	slices.SortFunc(all, func(a, b holder) int { return cmp.Compare(a.first, b.first) })
+	apart := func(i, j int) bool {
+		return i < 0 || j >= len(all) || all[j].first-all[i].first > int64(voteWindow)
+	}
+	for i := 0; i+1 < len(all); i++ {
+		a, b := all[i], all[i+1]
+		if a.wire == b.wire || apart(i, i+1) || !apart(i-1, i) || !apart(i+1, i+2) {
+			continue
+		}
+		e.vote(run[0].kind, a, b, nested(a, b))
+		e.vote(run[0].kind, b, a, nested(b, a))
 	}
 }
 

@@ -18,9 +18,10 @@ type world struct {
 	each     int // connections of each client
 	requests int // of each connection
 	pooled   bool
-	sizes    string // "many", "few", "one"
-	begins   string // "unique", "equal", "none"
+	sizes    string // "many", "few", "one"; "mixed": one or many
+	begins   string // "unique", "few", "equal", "none"; "mixed": one or unique
 	added    uint64 // bytes that the proxy adds to a request
+	answered uint64 // and to an answer
 	ids      bool   // the proxy hands x-request-id on
 	header   bool   // the proxy sends PROXY headers
 	hello    bool   // the clients speak TLS
@@ -70,7 +71,7 @@ func (w world) make() *made {
 	m := &maker{world: w, r: rand.New(rand.NewPCG(w.seed, 7)), port: 20000, pools: map[int][]*carrier{}}
 	m.place = relay.Place{Capture: 1}
 	m.truth = map[record.Tuple]map[record.Tuple]int{}
-	m.made.told = w.told
+	m.made.told, m.connections = w.told, !w.pooled
 	m.run()
 	return &m.made
 }
@@ -93,9 +94,14 @@ func (m *maker) run() {
 		address = address.Next()
 	}
 	for len(all) > 0 {
-		sort.SliceStable(all, func(i, j int) bool { return all[i].next.Before(all[j].next) })
-		if c := all[0]; !m.step(c) {
-			all = all[1:]
+		next := 0
+		for i, c := range all {
+			if c.next.Before(all[next].next) {
+				next = i
+			}
+		}
+		if !m.step(all[next]) {
+			all = append(all[:next], all[next+1:]...)
 		}
 	}
 	for k := range 5 {
@@ -168,9 +174,11 @@ func (m *maker) open(source, destination string, port uint16, at time.Time) reco
 }
 
 func (m *maker) size() (up, down uint64) {
-	switch m.sizes {
-	case "one":
+	switch {
+	case m.sizes == "one", m.sizes == "mixed" && m.r.IntN(3) == 0:
 		return 300, 5000
+	}
+	switch m.sizes {
 	case "few":
 		k := uint64(m.r.IntN(5))
 		return 300 + 10*k, 5000 + 777*k
@@ -192,12 +200,15 @@ func (m *maker) ask(c *client) {
 	up, down := m.size()
 	up2 := up + m.added
 	begin := uint64(4711)
-	if m.begins == "unique" {
+	switch {
+	case m.begins == "unique", m.begins == "mixed" && m.r.IntN(3) > 0:
 		m.hash++
 		begin = m.hash * 0x9e3779b97f4a7c15
+	case m.begins == "few":
+		begin += m.r.Uint64N(5)
 	}
 	sent := start.Add(m.small())
-	x := record.Exchange{Start: start.Add(m.small()), Up: up2, Down: down}
+	x := record.Exchange{Start: start.Add(m.small()), Up: up2, Down: down + m.answered}
 	x.Sent = sent.Add(m.small())
 	if x.Sent.Before(x.Start) {
 		x.Sent = x.Start
@@ -271,6 +282,17 @@ func (m *maker) finish(f *record.Flow, at time.Time) {
 		f.Last, f.Client.FIN, f.Server.FIN = at, m.pos, m.pos
 	}
 	m.flows = append(m.flows, *f)
+}
+
+// join adds the traffic of another world, as of the same capture.
+func (m *made) join(other *made) {
+	for _, f := range other.flows {
+		f.Packet += 1000000
+		m.flows = append(m.flows, f)
+	}
+	for down, ups := range other.truth {
+		m.truth[down] = ups
+	}
 }
 
 // add gives the flows to relays in an order that the seed makes.
