@@ -71,7 +71,7 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 	var found []view
 	several := false
 	for id, g := range groups {
-		if !tied[id] && !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
+		if !tied[id] && !near[id] || c.head != 0 && id != c.head && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
 			continue
 		}
 		r.usedFlows[id] = true // what is tied weakly is no connection of its own either

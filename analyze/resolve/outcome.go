@@ -32,8 +32,10 @@ func outcomeOf(f *store.Flow) outcome {
 		o.word, o.packet = "refused", f.Server.RST
 	case f.Fault.Packet > 0 && f.Server.Packets == 0:
 		o.word, o.packet = "unreachable", f.Fault.Packet
-	case f.Server.Packets == 0 && f.Client.Payload == 0:
+	case f.Server.Packets == 0 && f.Client.Packets <= uint64(f.Client.SYNs): // one that goes on was answered unseen
 		o.word = "unanswered"
+	default:
+		o.end = endOf(f)
 	}
 	return o
 }

@@ -185,6 +185,23 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// TestOneSYN: a SYN without an answer that was not sent again proves nothing,
+// and a client that goes on was answered, whatever the capture saw.
+func TestOneSYN(t *testing.T) {
+	p := newTape(t)
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "S", 3000000001, 0, ""})
+	if c := only(t, write(t, t.TempDir(), "c.pcapng", p.bytes())); c.Verdict != resolve.Unknown || c.State != "SYN_SENT" || !strings.Contains(c.Reason, "its one SYN has no answer") {
+		t.Errorf("%+v", c)
+	}
+	p = newTape(t)
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "S", 3000000001, 0, ""})
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "A", 3000000002, 9, "hello"})
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "FA", 3000000007, 9, ""})
+	if c := only(t, write(t, t.TempDir(), "c.pcapng", p.bytes())); c.Verdict != resolve.Unknown || c.Handshake != nil || c.State != "ESTABLISHED" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // unreachable writes an ICMP error (port unreachable) about a TCP packet.
 func (p *tape) unreachable(device, by, from, to string, seq uint32) {
 	inner := newTape(p.t)
