@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 type captures struct {
 	matcher *match.Matcher // nil without a capture
 	relays  *relay.Relays
+	flows   int   // held against each other
 	list    []int // artifacts
 	// renumbered leads from the sections of the database that is being read to
 	// those of this case.
@@ -58,8 +60,12 @@ type Unused struct {
 	Flows  int    `json:"flows" yaml:"flows"`
 }
 
-// maxCaptures bounds the captures of a case that are held against each other.
-const maxCaptures = 1 << 15
+// maxCaptures bounds the captures of a case that are held against each other,
+// and maxMatched their flows: each costs about a kilobyte until the end.
+const (
+	maxCaptures = 1 << 15
+	maxMatched  = 4 << 20
+)
 
 // clockKey stands for the clock of a capture until its host is known.
 func clockKey(artifact int) string { return "\x00" + strconv.Itoa(artifact) }
@@ -203,7 +209,7 @@ func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error 
 	return c.FlowsIn(section, func(x *store.Flow) error {
 		x.Section = s.ID
 		f.s.Flow(&x.Flow)
-		if to.matched {
+		if to.holds() {
 			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
 		}
 		return nil
@@ -241,10 +247,21 @@ func (c *captured) Interface(i *record.Interface) {
 func (c *captured) Flow(f *record.Flow) {
 	f.Section = c.sec.ID
 	c.s.Flow(f)
-	if c.matched {
+	if c.holds() {
 		c.captures.matcher.Add(f, match.Place{Capture: c.sec.Artifact, Clock: clockKey(c.sec.Artifact)})
 		c.captures.relays.Add(f, relay.Place{Capture: c.sec.Artifact})
 	}
+}
+
+// holds tells whether one more flow of the capture is held against others.
+func (c *captured) holds() bool {
+	if !c.matched {
+		return false
+	}
+	if c.captures.flows++; c.captures.flows == maxMatched+1 {
+		c.warnings = append(c.warnings, fmt.Sprintf("the captures show more than %d flows: those from %s on are not held against others", maxMatched, c.artifacts[c.sec.Artifact-1].Path))
+	}
+	return c.captures.flows <= maxMatched
 }
 
 func (c *captured) Undecoded(u *record.Undecoded) {

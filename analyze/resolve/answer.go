@@ -97,6 +97,9 @@ type Connection struct {
 	Mechanisms     []string `json:"mechanisms" yaml:"mechanisms"`
 	Sockets        []End    `json:"sockets,omitempty" yaml:"sockets,omitempty"`
 	Hops           []Hop    `json:"hops" yaml:"hops"`
+	// ServerName is the name that the client asks for (TLS SNI), where a capture
+	// shows it.
+	ServerName string `json:"server_name,omitempty" yaml:"server_name,omitempty"`
 	// Handshake is how the connection began and ended, and Captures where it
 	// was seen, as packet captures show it.
 	Handshake *Handshake `json:"handshake,omitempty" yaml:"handshake,omitempty"`
