@@ -29,6 +29,7 @@ const rounds = 4
 // match answers what can be told of the items that are not done: the sure
 // ones first, so that fewer are left for the others.
 func (l *level) match() []pair {
+	l.index()
 	l.learn()
 	l.variedSizes = l.varied(l.insBySize, l.ins) && l.varied(l.outsBySize, l.outs)
 	l.variedBegins = l.varied(l.insByBegin, l.ins) && l.varied(l.outsByBegin, l.outs)

@@ -1,8 +1,9 @@
 package relay
 
 import (
+	"cmp"
 	"net/netip"
-	"sort"
+	"slices"
 	"time"
 
 	"whichbackend/analyze/record"
@@ -144,7 +145,7 @@ func (w *world) fold() {
 	for i := range w.conns {
 		order[i] = &w.conns[i]
 	}
-	sort.Slice(order, func(i, j int) bool { return w.tupleBefore(order[i], order[j]) })
+	slices.SortFunc(order, w.compareViews)
 	var views []*conn // the best view of each tuple
 	for i := 0; i < len(order); {
 		best, j := order[i], i+1
@@ -181,7 +182,7 @@ const maxViews = 8
 
 // wires numbers the connections and picks of each the views next to a proxy.
 func (w *world) wires(views []*conn) {
-	sort.Slice(views, func(i, j int) bool { return w.timeBefore(views[i], views[j]) })
+	slices.SortFunc(views, w.compareTimes)
 	both, stamped := map[numbers]int32{}, map[numbers]int32{}
 	var groups [][]*conn
 	for _, c := range views {
@@ -214,7 +215,7 @@ func (w *world) wires(views []*conn) {
 		w.ins = append(w.ins, g[len(g)-1])
 		w.outs = append(w.outs, g[0])
 	}
-	sort.Slice(w.ins, func(i, j int) bool { return w.timeBefore(w.ins[i], w.ins[j]) })
+	slices.SortFunc(w.ins, w.compareTimes)
 }
 
 // insByWire returns ins in the order of their wires.
@@ -271,31 +272,22 @@ func sameNumbers(a, b *conn) bool {
 		(!a.down.syn || !b.down.syn || a.down.isn == b.down.isn)
 }
 
-func (w *world) tupleBefore(a, b *conn) bool {
-	if c := w.compareTuples(a, b); c != 0 {
-		return c < 0
-	}
-	if a.first != b.first {
-		return a.first < b.first
-	}
-	return positionBefore(a, b)
+// compareViews orders by tuple, and the views of one by time.
+func (w *world) compareViews(a, b *conn) int {
+	return cmp.Or(w.compareTuples(a, b), cmp.Compare(a.first, b.first), comparePositions(a, b))
 }
 
-func (w *world) timeBefore(a, b *conn) bool {
+func (w *world) compareTimes(a, b *conn) int {
 	if a.first != b.first {
-		return a.first < b.first
+		return cmp.Compare(a.first, b.first)
 	}
-	if c := w.compareTuples(a, b); c != 0 {
-		return c < 0
-	}
-	return positionBefore(a, b)
+	return cmp.Or(w.compareTuples(a, b), comparePositions(a, b))
 }
 
-func positionBefore(a, b *conn) bool {
-	if a.section != b.section {
-		return a.section < b.section
-	}
-	return a.packet < b.packet
+func (w *world) timeBefore(a, b *conn) bool { return w.compareTimes(a, b) < 0 }
+
+func comparePositions(a, b *conn) int {
+	return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.packet, b.packet))
 }
 
 func (w *world) compareTuples(a, b *conn) int {

@@ -47,12 +47,12 @@ func (w *world) groups() []*group {
 // else by their requests.
 func (g *group) find() []record.Translation {
 	var all []record.Translation
-	conns := newLevel(g.w, false, connItems(g.ins, g.w.downDone), connItems(g.outs, g.w.upDone))
+	conns := newLevel(g.w, false, g.w.connItems(g.ins, g.w.downDone), g.w.connItems(g.outs, g.w.upDone))
 	for _, p := range conns.match() {
 		all = append(all, g.w.translation(p.in.c, p.out.c, p.tier))
 		g.w.downDone[p.in.c.wire], g.w.upDone[p.out.c.wire] = true, true
 	}
-	requests := newLevel(g.w, true, g.requestItems(g.ins, g.w.downDone), g.requestItems(g.outs, g.w.upDone))
+	requests := newLevel(g.w, true, g.w.requestItems(g.ins, g.w.downDone), g.w.requestItems(g.outs, g.w.upDone))
 	shares := map[*conn][]pair{}
 	for _, p := range requests.match() {
 		shares[p.in.c] = append(shares[p.in.c], p)
@@ -80,29 +80,39 @@ func (g *group) find() []record.Translation {
 	return all
 }
 
-func connItems(conns []*conn, done []bool) []item {
-	items := make([]item, 0, len(conns))
+func (w *world) connItems(conns []*conn, done []bool) []item {
+	turns := make([]turn, 0, len(conns))
 	for _, c := range conns {
-		items = append(items, connItem(c, done[c.wire]))
+		turns = append(turns, turn{c.first, c, -1})
+	}
+	w.order(turns)
+	items := make([]item, 0, len(turns))
+	for _, t := range turns {
+		items = append(items, connItem(t.c, done[t.c.wire]))
 	}
 	return items
 }
 
-func (g *group) requestItems(conns []*conn, done []bool) []item {
+func (w *world) requestItems(conns []*conn, done []bool) []item {
 	n := 0
 	for _, c := range conns {
 		if !done[c.wire] {
 			n += c.requestsEnd - c.requests
 		}
 	}
-	items := make([]item, 0, n)
+	turns := make([]turn, 0, n)
 	for _, c := range conns {
 		if done[c.wire] {
 			continue
 		}
 		for i := c.requests; i < c.requestsEnd; i++ {
-			items = append(items, requestItem(c, &g.w.requests[i], i))
+			turns = append(turns, turn{w.requests[i].start, c, int32(i)})
 		}
+	}
+	w.order(turns)
+	items := make([]item, 0, len(turns))
+	for _, t := range turns {
+		items = append(items, requestItem(t.c, &w.requests[t.request], int(t.request)))
 	}
 	return items
 }

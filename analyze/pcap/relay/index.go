@@ -1,6 +1,10 @@
 package relay
 
-import "sort"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
 // entry leads from a key to an item.
 type entry struct {
@@ -12,11 +16,11 @@ type entry struct {
 type index []entry
 
 func (x index) sort() {
-	sort.Slice(x, func(i, j int) bool {
-		if x[i].key != x[j].key {
-			return x[i].key < x[j].key
+	slices.SortFunc(x, func(a, b entry) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
 		}
-		return x[i].item < x[j].item
+		return cmp.Compare(a.item, b.item)
 	})
 }
 

@@ -66,12 +66,11 @@ func (w *world) kin(ins, outs []*conn) bool {
 	if len(ins) == 0 || len(outs) == 0 {
 		return false
 	}
-	conns := newLevel(w, false, connItems(ins, w.downDone), connItems(outs, w.upDone))
+	conns := newLevel(w, false, w.connItems(ins, w.downDone), w.connItems(outs, w.upDone))
 	if conns.related() {
 		return true
 	}
-	g := group{w: w}
-	requests := newLevel(w, true, g.requestItems(ins, w.downDone), g.requestItems(outs, w.upDone))
+	requests := newLevel(w, true, w.requestItems(ins, w.downDone), w.requestItems(outs, w.upDone))
 	return requests.related()
 }
 

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -115,6 +117,7 @@ type terms struct {
 // offset is what a proxy adds to the bytes of each direction.
 type offset struct{ up, down int64 }
 
+// newLevel takes items sorted by time.
 func newLevel(w *world, requests bool, ins, outs []item) *level {
 	l := &level{w: w, requests: requests, slack: int64(connSlack), ins: ins, outs: outs,
 		routes: map[route]*terms{}, byPort: map[uint16][]*terms{},
@@ -122,34 +125,44 @@ func newLevel(w *world, requests bool, ins, outs []item) *level {
 	if requests {
 		l.slack = int64(requestSlack)
 	}
-	for i := range ins {
-		l.byListener[listenerOf(&ins[i])]++
-	}
-	for i := range outs {
-		l.byUpstream[outs[i].c.destinationPort]++
-	}
-	l.order(l.ins)
-	l.order(l.outs)
 	ends := make([]int64, len(ins))
 	for i := range ins {
 		ends[i] = ins[i].until
 	}
 	l.alive = newTree(ends)
-	l.insBySize, l.insByBegin, l.insByID = indexes(ins)
-	l.outsBySize, l.outsByBegin, l.outsByID = indexes(outs)
 	return l
 }
 
-func (l *level) order(items []item) {
-	sort.Slice(items, func(i, j int) bool {
-		a, b := &items[i], &items[j]
-		if a.first != b.first {
-			return a.first < b.first
+// index makes what only matching looks into.
+func (l *level) index() {
+	for i := range l.ins {
+		l.byListener[listenerOf(&l.ins[i])]++
+	}
+	for i := range l.outs {
+		l.byUpstream[l.outs[i].c.destinationPort]++
+	}
+	l.insBySize, l.insByBegin, l.insByID = indexes(l.ins)
+	l.outsBySize, l.outsByBegin, l.outsByID = indexes(l.outs)
+}
+
+// turn is when an item begins. Items are made in the order of their turns,
+// since they are too large to be moved about by sorting.
+type turn struct {
+	first   int64
+	c       *conn
+	request int32
+}
+
+// order sorts by time.
+func (w *world) order(turns []turn) {
+	slices.SortFunc(turns, func(a, b turn) int {
+		switch {
+		case a.first != b.first:
+			return cmp.Compare(a.first, b.first)
+		case a.c == b.c:
+			return cmp.Compare(a.request, b.request)
 		}
-		if a.c != b.c {
-			return l.w.timeBefore(a.c, b.c)
-		}
-		return a.request < b.request
+		return w.compareTimes(a.c, b.c)
 	})
 }
 

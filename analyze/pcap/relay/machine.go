@@ -1,8 +1,8 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -182,12 +182,11 @@ func (e *election) holder(t trait) holder {
 
 // elect joins the addresses that the flows show to be one machine.
 func (e *election) elect() {
-	sort.Slice(e.traits, func(i, j int) bool {
-		a, b := &e.traits[i], &e.traits[j]
+	slices.SortFunc(e.traits, func(a, b trait) int {
 		if a.kind != b.kind {
-			return a.kind < b.kind
+			return cmp.Compare(a.kind, b.kind)
 		}
-		return a.value < b.value
+		return cmp.Compare(a.value, b.value)
 	})
 	e.tallies = map[link]*tally{}
 	for i, j := 0, 0; i < len(e.traits); i = j {
@@ -215,7 +214,7 @@ func (e *election) count(run []trait) {
 	for i, t := range run {
 		all[i] = e.holder(t)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].first < all[j].first })
+	slices.SortFunc(all, func(a, b holder) int { return cmp.Compare(a.first, b.first) })
 	apart := func(i, j int) bool {
 		return i < 0 || j >= len(all) || all[j].first-all[i].first > int64(voteWindow)
 	}
