@@ -58,6 +58,8 @@ type Unused struct {
 	Why    string `json:"why" yaml:"why"`
 	Groups int    `json:"groups" yaml:"groups"`
 	Flows  int    `json:"flows" yaml:"flows"`
+	// Proxy is true for connections that may have gone on through a proxy.
+	Proxy bool `json:"proxy,omitempty" yaml:"proxy,omitempty"`
 }
 
 // maxCaptures bounds the captures of a case that are held against each other,
@@ -100,13 +102,18 @@ func (f *filler) connect() {
 	for i := range relayed {
 		f.s.Translation(&relayed[i])
 	}
+	for _, why := range []string{relay.WhySeveral, relay.WhyDoubtful, relay.WhyDisagree} {
+		if n := c.relays.Abstained()[why]; n > 0 {
+			c.found.Unused = append(c.found.Unused, Unused{Why: why, Groups: n, Flows: n, Proxy: true})
+		}
+	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
 			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
 		}
 	}
 	for _, a := range r.Ambiguous {
-		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+		c.found.Unused = append(c.found.Unused, Unused{Why: a.Why, Groups: a.Groups, Flows: a.Flows})
 	}
 }
 

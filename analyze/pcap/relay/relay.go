@@ -164,12 +164,12 @@ func (r *Relays) Abstained() map[string]int { return r.abstained }
 
 // The reasons of Abstained.
 const (
-	reasonSeveral  = "several upstream connections fit"
-	reasonNone     = "no upstream connection fits"
-	reasonNothing  = "nothing was sent"
-	reasonCut      = "begin or end was not captured"
-	reasonDoubtful = "one fits, but others may have been missed"
-	reasonDisagree = "captures disagree"
+	WhySeveral    = "several upstream connections fit"
+	reasonNone    = "no upstream connection fits"
+	reasonNothing = "nothing was sent"
+	reasonCut     = "begin or end was not captured"
+	WhyDoubtful   = "one fits, but others may have been missed"
+	WhyDisagree   = "captures disagree"
 )
 
 // rank orders the tiers from the surest.
@@ -208,7 +208,7 @@ func (r *Relays) merge(all []record.Translation, origin []int) []record.Translat
 				drop[j] = true
 			case !all[i].Request || !all[j].Request:
 				drop[i], drop[j] = true, true
-				r.abstained[reasonDisagree]++
+				r.abstained[WhyDisagree]++
 			}
 		}
 	}
