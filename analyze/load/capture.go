@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,6 +25,7 @@ type captures struct {
 	// renumbered leads from the sections of the database that is being read to
 	// those of this case.
 	renumbered map[int]int
+	unanswered map[string]int // connections through proxies, of databases, by reason
 	own        []ownAddress
 	found      Found
 }
@@ -103,7 +105,7 @@ func (f *filler) connect() {
 		f.s.Translation(&relayed[i])
 	}
 	for _, why := range []string{relay.WhySeveral, relay.WhyDoubtful, relay.WhyDisagree} {
-		if n := c.relays.Abstained()[why]; n > 0 {
+		if n := c.relays.Abstained()[why] + c.unanswered[why]; n > 0 {
 			c.found.Unused = append(c.found.Unused, Unused{Why: why, Groups: n, Flows: n, Proxy: true})
 		}
 	}
@@ -226,6 +228,18 @@ func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error 
 // databaseRelays takes over what proxies carried on, which a database tells no
 // more from its flows.
 func (f *filler) databaseRelays(c *Case) error {
+	found, err := c.found()
+	if err != nil {
+		return err
+	}
+	for _, u := range found.Unused {
+		if u.Proxy {
+			if f.captures.unanswered == nil {
+				f.captures.unanswered = map[string]int{}
+			}
+			f.captures.unanswered[u.Why] += u.Flows
+		}
+	}
 	list, err := c.Crossings()
 	for _, t := range list {
 		if t.Relay {
@@ -234,6 +248,15 @@ func (f *filler) databaseRelays(c *Case) error {
 		}
 	}
 	return err
+}
+
+// found is what the captures of a kept case say about each other.
+func (c *Case) found() (out Found, err error) {
+	text, err := c.Meta("captures")
+	if err == nil && text != "" {
+		err = json.Unmarshal([]byte(text), &out)
+	}
+	return out, err
 }
 
 // captured takes what a capture says into the store.
