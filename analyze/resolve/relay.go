@@ -43,6 +43,7 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 	if len(kept) == 0 {
 		return step{}, false, nil
 	}
+	r.acceptedByRelay(cur, c.protocol, s.place)
 	c.between, c.note = nil, ""
 	if requests {
 		c.requests = append(c.requests, kept...)
@@ -64,6 +65,16 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 		c.deduced, c.note = true, why
 	}
 	return s, true, nil
+}
+
+// acceptedByRelay notes that the socket with which a proxy accepted a connection
+// is no connection of its own.
+func (r *resolver) acceptedByRelay(cur record.Tuple, protocol record.Protocol, proxy *place) {
+	for _, p := range r.holders(cur.Destination.Addr(), hostOf(proxy)) {
+		if k, ok := r.acceptedAs(p, cur.Destination, cur.Source); ok && k.Protocol == protocol {
+			r.useSocket(p, k.Protocol, k.Local, k.Remote)
+		}
+	}
 }
 
 // mayChoose tells whether a proxy may lead a connection to a host: any, where
