@@ -85,7 +85,9 @@ func (f *filler) connect() {
 		a := f.artifacts[id-1]
 		name := a.Scope.Host
 		shown[name] = name
-		if name == "" {
+		if name != "" {
+			c.relays.Clock(id, name)
+		} else {
 			// Without a host nothing says that two captures have one clock.
 			name = strconv.Itoa(a.Input) + "/" + a.Path
 			shown[name] = a.Path
