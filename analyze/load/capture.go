@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -24,6 +25,7 @@ type captures struct {
 	// renumbered leads from the sections of the database that is being read to
 	// those of this case.
 	renumbered map[int]int
+	unanswered map[string]int // connections through proxies, of databases, by reason
 	own        []ownAddress
 	found      Found
 }
@@ -58,6 +60,8 @@ type Unused struct {
 	Why    string `json:"why" yaml:"why"`
 	Groups int    `json:"groups" yaml:"groups"`
 	Flows  int    `json:"flows" yaml:"flows"`
+	// Proxy is true for connections that may have gone on through a proxy.
+	Proxy bool `json:"proxy,omitempty" yaml:"proxy,omitempty"`
 }
 
 // maxCaptures bounds the captures of a case that are held against each other,
@@ -81,7 +85,9 @@ func (f *filler) connect() {
 		a := f.artifacts[id-1]
 		name := a.Scope.Host
 		shown[name] = name
-		if name == "" {
+		if name != "" {
+			c.relays.Clock(id, name)
+		} else {
 			// Without a host nothing says that two captures have one clock.
 			name = strconv.Itoa(a.Input) + "/" + a.Path
 			shown[name] = a.Path
@@ -100,13 +106,18 @@ func (f *filler) connect() {
 	for i := range relayed {
 		f.s.Translation(&relayed[i])
 	}
+	for _, why := range []string{relay.WhySeveral, relay.WhyDoubtful, relay.WhyDisagree} {
+		if n := c.relays.Abstained()[why] + c.unanswered[why]; n > 0 {
+			c.found.Unused = append(c.found.Unused, Unused{Why: why, Groups: n, Flows: n, Proxy: true})
+		}
+	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
 			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
 		}
 	}
 	for _, a := range r.Ambiguous {
-		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+		c.found.Unused = append(c.found.Unused, Unused{Why: a.Why, Groups: a.Groups, Flows: a.Flows})
 	}
 }
 
@@ -219,6 +230,18 @@ func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error 
 // databaseRelays takes over what proxies carried on, which a database tells no
 // more from its flows.
 func (f *filler) databaseRelays(c *Case) error {
+	found, err := c.found()
+	if err != nil {
+		return err
+	}
+	for _, u := range found.Unused {
+		if u.Proxy {
+			if f.captures.unanswered == nil {
+				f.captures.unanswered = map[string]int{}
+			}
+			f.captures.unanswered[u.Why] += u.Flows
+		}
+	}
 	list, err := c.Crossings()
 	for _, t := range list {
 		if t.Relay {
@@ -227,6 +250,15 @@ func (f *filler) databaseRelays(c *Case) error {
 		}
 	}
 	return err
+}
+
+// found is what the captures of a kept case say about each other.
+func (c *Case) found() (out Found, err error) {
+	text, err := c.Meta("captures")
+	if err == nil && text != "" {
+		err = json.Unmarshal([]byte(text), &out)
+	}
+	return out, err
 }
 
 // captured takes what a capture says into the store.

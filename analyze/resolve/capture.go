@@ -88,9 +88,6 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 // sameTime tells whether flows may be the connection that a listing shows: not
 // over by the time that the listing was recorded.
 func (r *resolver) sameTime(c *conn, group []view) bool {
-	if len(c.sockets) == 0 {
-		return true
-	}
 	last, open := time.Time{}, false
 	for _, v := range group {
 		if v.Last.After(last) {
@@ -100,6 +97,9 @@ func (r *resolver) sameTime(c *conn, group []view) bool {
 	}
 	if c.state == "ESTABLISHED" && !open {
 		return false
+	}
+	if len(c.sockets) == 0 {
+		return true
 	}
 	recorded := r.artifacts[r.sections[c.sockets[0].Section].Artifact].Recorded
 	return recorded.IsZero() || recorded.Sub(last) < farApart
