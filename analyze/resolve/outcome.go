@@ -105,9 +105,10 @@ func (r *resolver) readOutcome(c *conn) {
 	c.outcome = answered
 }
 
-// tellsMore is a, or b where a tells nothing or saw no answer.
+// tellsMore is a, or b where a tells nothing or saw no answer, or where b saw the
+// refusal nearer to who refused.
 func tellsMore(a, b outcome) outcome {
-	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") {
+	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") || a.word == "refused" && b.word == "refused" {
 		return b
 	}
 	return a

@@ -156,12 +156,12 @@ func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[ne
 
 // flowHolding is the flow of a tuple that holds a packet.
 func (r *resolver) flowHolding(pos record.Pos, tuple record.Tuple) *store.Flow {
-	list, err := r.viewsFrom(tuple.Source)
+	list, err := r.viewsOf(tuple)
 	r.keep(err)
 	var found *store.Flow
 	for i := range list {
 		f := &list[i].Flow
-		if f.Section == pos.Section && f.Tuple == tuple && f.Packet <= pos.Packet && (found == nil || f.Packet > found.Packet) {
+		if f.Section == pos.Section && f.Packet <= pos.Packet && (found == nil || f.Packet > found.Packet) {
 			found = f
 		}
 	}

@@ -184,9 +184,31 @@ func TestHandshakes(t *testing.T) {
 			t.Errorf("%s: %s %s (%s), handshake %+v", name, got.Verdict, got.State, got.Reason, got.Handshake)
 			continue
 		}
+		if name == "refused" && got.Handshake.By != theBackend {
+			t.Errorf("refused by %s, which is not who did", got.Handshake.By)
+		}
 		if n := len(got.Handshake.Evidence); n != 1 || got.Handshake.Evidence[0].Packet == 0 || got.Handshake.Evidence[0].Text == "" {
 			t.Errorf("%s: evidence %+v", name, got.Handshake.Evidence)
 		}
+	}
+}
+
+// TestMidstream: a connection whose begin was not captured is one connection
+// with its listings, also where its ports speak for the wrong end.
+func TestMidstream(t *testing.T) {
+	const masked, backend = "10.244.0.1:2000", "10.244.0.6:8080" // the lower port is the client's
+	p := newTape(t)
+	for i := range uint32(5) {
+		p.pass(theClient, theVIP, masked, backend, "A", 3000000001+i*18, 2000000001+i*19, false, fmt.Sprintf("request number %03d", i))
+		p.pass(theClient, theVIP, masked, backend, "A", 2000000001+i*19, 3000000019+i*18, true, fmt.Sprintf("an answer, number %d", i))
+	}
+	dir := t.TempDir()
+	write(t, dir, "node1/any.pcapng", p.bytes())
+	table := "tcp      6 86374 ESTABLISHED src=10.244.0.13 dst=10.96.72.53 sport=52372 dport=80 src=10.244.0.6 dst=10.244.0.1 sport=8080 dport=2000 [ASSURED] mark=0 use=1\n"
+	write(t, dir, "node1/conntrack.txt", table)
+	c := only(t, dir)
+	if c.Verdict != resolve.Proven || backendsOf(c) != backend || len(c.Captures) != 2 || c.Captures[1].Source != masked || c.Captures[1].Sent != 90 {
+		t.Errorf("%+v", c)
 	}
 }
 
