@@ -2,6 +2,8 @@ package load
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
@@ -18,10 +20,12 @@ import (
 type captures struct {
 	matcher *match.Matcher // nil without a capture
 	relays  *relay.Relays
+	flows   int   // held against each other
 	list    []int // artifacts
 	// renumbered leads from the sections of the database that is being read to
 	// those of this case.
 	renumbered map[int]int
+	unanswered map[string]int // connections through proxies, of databases, by reason
 	own        []ownAddress
 	found      Found
 }
@@ -56,10 +60,16 @@ type Unused struct {
 	Why    string `json:"why" yaml:"why"`
 	Groups int    `json:"groups" yaml:"groups"`
 	Flows  int    `json:"flows" yaml:"flows"`
+	// Proxy is true for connections that may have gone on through a proxy.
+	Proxy bool `json:"proxy,omitempty" yaml:"proxy,omitempty"`
 }
 
-// maxCaptures bounds the captures of a case that are held against each other.
-const maxCaptures = 1 << 15
+// maxCaptures bounds the captures of a case that are held against each other,
+// and maxMatched their flows: each costs about a kilobyte until the end.
+const (
+	maxCaptures = 1 << 15
+	maxMatched  = 4 << 20
+)
 
 // clockKey stands for the clock of a capture until its host is known.
 func clockKey(artifact int) string { return "\x00" + strconv.Itoa(artifact) }
@@ -75,7 +85,9 @@ func (f *filler) connect() {
 		a := f.artifacts[id-1]
 		name := a.Scope.Host
 		shown[name] = name
-		if name == "" {
+		if name != "" {
+			c.relays.Clock(id, name)
+		} else {
 			// Without a host nothing says that two captures have one clock.
 			name = strconv.Itoa(a.Input) + "/" + a.Path
 			shown[name] = a.Path
@@ -97,13 +109,18 @@ func (f *filler) connect() {
 	for _, t := range <-relayed {
 		f.s.Translation(&t)
 	}
+	for _, why := range []string{relay.WhySeveral, relay.WhyDoubtful, relay.WhyDisagree} {
+		if n := c.relays.Abstained()[why] + c.unanswered[why]; n > 0 {
+			c.found.Unused = append(c.found.Unused, Unused{Why: why, Groups: n, Flows: n, Proxy: true})
+		}
+	}
 	for _, k := range r.Skews {
 		if k.Pairs > 0 && k.Clock != k.Reference {
 			c.found.Clocks = append(c.found.Clocks, Clock{shown[k.Clock], shown[k.Reference], k.Offset.Seconds(), k.Spread.Seconds(), k.Pairs})
 		}
 	}
 	for _, a := range r.Ambiguous {
-		c.found.Unused = append(c.found.Unused, Unused{a.Why, a.Groups, a.Flows})
+		c.found.Unused = append(c.found.Unused, Unused{Why: a.Why, Groups: a.Groups, Flows: a.Flows})
 	}
 }
 
@@ -206,7 +223,7 @@ func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error 
 	return c.FlowsIn(section, func(x *store.Flow) error {
 		x.Section = s.ID
 		f.s.Flow(&x.Flow)
-		if to.matched {
+		if to.holds() {
 			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
 		}
 		return nil
@@ -216,6 +233,18 @@ func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error 
 // databaseRelays takes over what proxies carried on, which a database tells no
 // more from its flows.
 func (f *filler) databaseRelays(c *Case) error {
+	found, err := c.found()
+	if err != nil {
+		return err
+	}
+	for _, u := range found.Unused {
+		if u.Proxy {
+			if f.captures.unanswered == nil {
+				f.captures.unanswered = map[string]int{}
+			}
+			f.captures.unanswered[u.Why] += u.Flows
+		}
+	}
 	list, err := c.Crossings()
 	for _, t := range list {
 		if t.Relay {
@@ -224,6 +253,15 @@ func (f *filler) databaseRelays(c *Case) error {
 		}
 	}
 	return err
+}
+
+// found is what the captures of a kept case say about each other.
+func (c *Case) found() (out Found, err error) {
+	text, err := c.Meta("captures")
+	if err == nil && text != "" {
+		err = json.Unmarshal([]byte(text), &out)
+	}
+	return out, err
 }
 
 // captured takes what a capture says into the store.
@@ -244,10 +282,21 @@ func (c *captured) Interface(i *record.Interface) {
 func (c *captured) Flow(f *record.Flow) {
 	f.Section = c.sec.ID
 	c.s.Flow(f)
-	if c.matched {
+	if c.holds() {
 		c.captures.matcher.Add(f, match.Place{Capture: c.sec.Artifact, Clock: clockKey(c.sec.Artifact)})
 		c.captures.relays.Add(f, relay.Place{Capture: c.sec.Artifact})
 	}
+}
+
+// holds tells whether one more flow of the capture is held against others.
+func (c *captured) holds() bool {
+	if !c.matched {
+		return false
+	}
+	if c.captures.flows++; c.captures.flows == maxMatched+1 {
+		c.warnings = append(c.warnings, fmt.Sprintf("the captures show more than %d flows: those from %s on are not held against others", maxMatched, c.artifacts[c.sec.Artifact-1].Path))
+	}
+	return c.captures.flows <= maxMatched
 }
 
 func (c *captured) Undecoded(u *record.Undecoded) {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/json"
 	"sort"
 	"time"
 
@@ -191,13 +190,9 @@ func (out *Inspection) captures(c *Case, artifacts []record.Artifact, sections m
 	if err != nil {
 		return err
 	}
-	var found Found
-	if text, err := c.Meta("captures"); err != nil {
+	found, err := c.found()
+	if err != nil {
 		return err
-	} else if text != "" {
-		if err := json.Unmarshal([]byte(text), &found); err != nil {
-			return err
-		}
 	}
 	out.Clocks, out.Unused = found.Clocks, found.Unused
 	byInterface, byReason := map[int][]Interface{}, map[int][]Undecoded{}

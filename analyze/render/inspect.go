@@ -2,7 +2,9 @@ package render
 
 import (
 	"fmt"
+	"math"
 	"strconv"
+	"time"
 
 	"whichbackend/analyze/load"
 )
@@ -172,6 +174,15 @@ func problemPlace(x load.Inspected, p load.ProblemInfo) string {
 	return s
 }
 
+// offset says how far a clock is from another one.
+func offset(seconds float64) string {
+	d := time.Duration(math.Round(seconds * 1e9))
+	if d >= 0 {
+		return "+" + d.String()
+	}
+	return d.String()
+}
+
 // totals sums what was read. Several sections are one artifact.
 func totals(in *load.Inspection) string {
 	paths := map[string]bool{}
@@ -197,9 +208,13 @@ func remarks(in *load.Inspection) []string {
 		out = append(out, s)
 	}
 	for _, k := range in.Clocks {
-		out = append(out, fmt.Sprintf("clock of %s: %+.6f s against %s, as %s tell in captures", k.Host, k.Seconds, k.Reference, count(k.Pairs, "connection")))
+		out = append(out, fmt.Sprintf("clock of %s: %s against %s, as %s in captures tell", k.Host, offset(k.Seconds), k.Reference, count(k.Pairs, "connection")))
 	}
 	for _, u := range in.Unused {
+		if u.Proxy {
+			out = append(out, fmt.Sprintf("captures: %s may have gone on through a proxy, and are not told: %s", count(u.Flows, "connection"), u.Why))
+			continue
+		}
 		out = append(out, fmt.Sprintf("captures: %s look alike and are taken for no connection: %s", count(u.Flows, "flow"), u.Why))
 	}
 	for _, m := range in.Missing {

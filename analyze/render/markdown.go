@@ -99,6 +99,9 @@ func (o *out) connectionMarkdown(n int, c *resolve.Connection) {
 		o.line("- may have dialled ", md(party(p)))
 	}
 	o.line("- **", md(string(c.Verdict)), "**", md(by(c)))
+	if c.ServerName != "" {
+		o.line("- asks for ", md(c.ServerName))
+	}
 	if c.Handshake != nil {
 		o.line("- handshake ", md(handshake(c.Handshake)))
 	}

@@ -56,6 +56,9 @@ func (o *out) connection(c *resolve.Connection) {
 	if c.Reason != "" {
 		o.line("  because  ", c.Reason)
 	}
+	if c.ServerName != "" {
+		o.line("  asks for  ", c.ServerName)
+	}
 	if c.Handshake != nil {
 		o.line("  handshake  ", handshake(c.Handshake))
 	}

@@ -97,6 +97,9 @@ type Connection struct {
 	Mechanisms     []string `json:"mechanisms" yaml:"mechanisms"`
 	Sockets        []End    `json:"sockets,omitempty" yaml:"sockets,omitempty"`
 	Hops           []Hop    `json:"hops" yaml:"hops"`
+	// ServerName is the name that the client asks for (TLS SNI), where a capture
+	// shows it.
+	ServerName string `json:"server_name,omitempty" yaml:"server_name,omitempty"`
 	// Handshake is how the connection began and ended, and Captures where it
 	// was seen, as packet captures show it.
 	Handshake *Handshake `json:"handshake,omitempty" yaml:"handshake,omitempty"`
@@ -148,13 +151,15 @@ type End struct {
 
 // Hop is one step of a path.
 type Hop struct {
-	Mechanism string     `json:"mechanism" yaml:"mechanism"`
-	Via       string     `json:"via" yaml:"via"` // the table or log
-	Scope     string     `json:"scope,omitempty" yaml:"scope,omitempty"`
-	State     string     `json:"state,omitempty" yaml:"state,omitempty"`
-	Before    Side       `json:"before" yaml:"before"`
-	After     Side       `json:"after" yaml:"after"`
-	Evidence  []Evidence `json:"evidence" yaml:"evidence"`
+	Mechanism string `json:"mechanism" yaml:"mechanism"`
+	Via       string `json:"via" yaml:"via"` // the table or log
+	Scope     string `json:"scope,omitempty" yaml:"scope,omitempty"`
+	State     string `json:"state,omitempty" yaml:"state,omitempty"`
+	// Tier says how two sides of the connection were recognised in captures.
+	Tier     string     `json:"tier,omitempty" yaml:"tier,omitempty"`
+	Before   Side       `json:"before" yaml:"before"`
+	After    Side       `json:"after" yaml:"after"`
+	Evidence []Evidence `json:"evidence" yaml:"evidence"`
 }
 
 // Handshake is how a TCP connection began and ended, as captures show it.

@@ -189,7 +189,26 @@ func (r *resolver) dialled(c *conn) Party {
 			}
 		}
 	}
-	return r.party(c.service, c.host)
+	p := r.party(c.service, c.host)
+	for i := range c.views {
+		if named, ok := serverNameService(c.views[i].Name); ok && p.Kind == "" {
+			named.Address = p.Address
+			return named
+		}
+	}
+	return p
+}
+
+// serverNameService is the Kubernetes service that Istio names in TLS to a
+// gateway: outbound_.8000_._.httpbin.default.svc.cluster.local.
+func serverNameService(name string) (Party, bool) {
+	direction, rest, ok := strings.Cut(name, "_.")
+	port, rest, _ := strings.Cut(rest, "_.")
+	subset, host, found := strings.Cut(rest, "_.")
+	if !ok || !found || direction != "outbound" {
+		return Party{}, false
+	}
+	return clusterService(strings.Join([]string{direction, port, subset, host}, "|"))
 }
 
 // clusterService is the Kubernetes service that an Istio cluster stands for:
@@ -216,6 +235,9 @@ func (r *resolver) build(c *conn) Connection {
 		out.Granularity = "request"
 	}
 	for i := range c.views {
+		if out.ServerName == "" {
+			out.ServerName = c.views[i].Name
+		}
 		out.seen = append(out.seen, Seen{r.artifacts[r.sections[c.views[i].Section].Artifact].Path, c.views[i].Flow})
 	}
 	out.Backends = append(out.Backends, c.backends...)
@@ -229,6 +251,9 @@ func (r *resolver) build(c *conn) Connection {
 	}
 	for _, s := range c.steps {
 		h := Hop{Mechanism: orElse(s.mechanism, "proxy"), Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(append(r.evidenceOf(s.ts), r.evidenceAt(s.number)...), r.evidence(s.socket)...)}
+		if s.via == record.ViaCapture && len(s.ts) > 0 {
+			h.Tier = string(weakest(s.ts))
+		}
 		out.Hops = append(out.Hops, h)
 	}
 	out.Hops = append(out.Hops, r.unchanged(c)...)

@@ -45,6 +45,38 @@ func (r *resolver) viewsFrom(client netip.AddrPort) ([]view, error) {
 	return out, nil
 }
 
+// viewsOf are the current flows of a tuple. Where a capture began later than the
+// connection, the ports tell which end is the client, and may tell it wrong:
+// such flows are turned round where they have the tuple so.
+func (r *resolver) viewsOf(cur record.Tuple) ([]view, error) {
+	straight, err := r.viewsFrom(cur.Source)
+	if err != nil {
+		return nil, err
+	}
+	var out []view
+	for _, v := range straight {
+		if v.Tuple == cur {
+			out = append(out, v)
+		}
+	}
+	if !cur.Destination.IsValid() {
+		return out, nil
+	}
+	back, err := r.viewsFrom(cur.Destination)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range back {
+		if v.Guessed && v.Tuple == (record.Tuple{Source: cur.Destination, Destination: cur.Source}) {
+			v.Tuple = cur
+			v.Client, v.Server = v.Server, v.Client
+			out = append(out, v)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return r.less(out[i].Pos, out[j].Pos) })
+	return out, nil
+}
+
 // views are the flows that show a connection as cur: those of one conversation
 // that passed a place on its way. None where several conversations remain, of
 // which nothing tells which is meant.
@@ -52,14 +84,14 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 	if !r.captured || !cur.Source.IsValid() {
 		return nil, nil
 	}
-	list, err := r.viewsFrom(cur.Source)
+	list, err := r.viewsOf(cur)
 	if err != nil {
 		return nil, err
 	}
 	groups := map[int][]view{}
 	near, tied := map[int]bool{}, map[int]bool{}
 	for _, v := range list {
-		if v.Tuple != cur || v.Protocol != c.protocol {
+		if v.Protocol != c.protocol {
 			continue
 		}
 		order, weak, ok := r.order(c, cur, at, v.place)
@@ -71,7 +103,7 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 	var found []view
 	several := false
 	for id, g := range groups {
-		if !tied[id] && !near[id] || len(c.conversations) > 0 && !c.conversations[id] && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
+		if !tied[id] && !near[id] || c.head != 0 && id != c.head && cur.Source == c.client && cur.Destination == c.service || !r.sameTime(c, g) {
 			continue
 		}
 		r.usedFlows[id] = true // what is tied weakly is no connection of its own either
@@ -88,9 +120,6 @@ func (r *resolver) views(c *conn, cur record.Tuple, at *place) ([]view, error) {
 // sameTime tells whether flows may be the connection that a listing shows: not
 // over by the time that the listing was recorded.
 func (r *resolver) sameTime(c *conn, group []view) bool {
-	if len(c.sockets) == 0 {
-		return true
-	}
 	last, open := time.Time{}, false
 	for _, v := range group {
 		if v.Last.After(last) {
@@ -100,6 +129,9 @@ func (r *resolver) sameTime(c *conn, group []view) bool {
 	}
 	if c.state == "ESTABLISHED" && !open {
 		return false
+	}
+	if len(c.sockets) == 0 {
+		return true
 	}
 	recorded := r.artifacts[r.sections[c.sockets[0].Section].Artifact].Recorded
 	return recorded.IsZero() || recorded.Sub(last) < farApart

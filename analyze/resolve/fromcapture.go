@@ -49,7 +49,7 @@ func (r *resolver) fromCaptures(known []*conn, only map[netip.AddrPort]bool) ([]
 			continue
 		}
 		r.usedFlows[id] = true
-		c := &conn{protocol: head.Protocol, client: head.Tuple.Source, service: head.Tuple.Destination, state: stateFrom(&head.Flow), conversations: map[int]bool{id: true},
+		c := &conn{protocol: head.Protocol, client: head.Tuple.Source, service: head.Tuple.Destination, state: stateFrom(&head.Flow), head: id, conversations: map[int]bool{id: true},
 			apart: told[ends{head.Protocol, head.Tuple}]}
 		r.seat(c, head.place)
 		if err := r.resolve(c); err != nil {

@@ -32,8 +32,10 @@ func outcomeOf(f *store.Flow) outcome {
 		o.word, o.packet = "refused", f.Server.RST
 	case f.Fault.Packet > 0 && f.Server.Packets == 0:
 		o.word, o.packet = "unreachable", f.Fault.Packet
-	case f.Server.Packets == 0 && f.Client.Payload == 0:
+	case f.Server.Packets == 0 && f.Client.Packets <= uint64(f.Client.SYNs): // one that goes on was answered unseen
 		o.word = "unanswered"
+	default:
+		o.end = endOf(f)
 	}
 	return o
 }
@@ -103,9 +105,10 @@ func (r *resolver) readOutcome(c *conn) {
 	c.outcome = answered
 }
 
-// tellsMore is a, or b where a tells nothing or saw no answer.
+// tellsMore is a, or b where a tells nothing or saw no answer, or where b saw the
+// refusal nearer to who refused.
 func tellsMore(a, b outcome) outcome {
-	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") {
+	if b.word != "" && (a.word == "" || a.word == "unanswered" && b.word != "unanswered") || a.word == "refused" && b.word == "refused" {
 		return b
 	}
 	return a

@@ -45,6 +45,7 @@ type conn struct {
 	direct          bool
 	deduced         bool
 	conversations   map[int]bool         // of captures, which are known to be this connection
+	head            int                  // the conversation that begins it, where captures alone tell of it
 	apart           bool                 // listings show another connection of the same addresses
 	views           []view               // flows that show it, in the order of the path
 	crossed         []record.Translation // of captures, that agree with the path

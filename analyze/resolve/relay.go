@@ -43,6 +43,7 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 	if len(kept) == 0 {
 		return step{}, false, nil
 	}
+	r.acceptedByRelay(cur, c.protocol, s.place)
 	c.between, c.note = nil, ""
 	if requests {
 		c.requests = append(c.requests, kept...)
@@ -64,6 +65,16 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 		c.deduced, c.note = true, why
 	}
 	return s, true, nil
+}
+
+// acceptedByRelay notes that the socket with which a proxy accepted a connection
+// is no connection of its own.
+func (r *resolver) acceptedByRelay(cur record.Tuple, protocol record.Protocol, proxy *place) {
+	for _, p := range r.holders(cur.Destination.Addr(), hostOf(proxy)) {
+		if k, ok := r.acceptedAs(p, cur.Destination, cur.Source); ok && k.Protocol == protocol {
+			r.useSocket(p, k.Protocol, k.Local, k.Remote)
+		}
+	}
 }
 
 // mayChoose tells whether a proxy may lead a connection to a host: any, where
@@ -145,12 +156,12 @@ func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[ne
 
 // flowHolding is the flow of a tuple that holds a packet.
 func (r *resolver) flowHolding(pos record.Pos, tuple record.Tuple) *store.Flow {
-	list, err := r.viewsFrom(tuple.Source)
+	list, err := r.viewsOf(tuple)
 	r.keep(err)
 	var found *store.Flow
 	for i := range list {
 		f := &list[i].Flow
-		if f.Section == pos.Section && f.Tuple == tuple && f.Packet <= pos.Packet && (found == nil || f.Packet > found.Packet) {
+		if f.Section == pos.Section && f.Packet <= pos.Packet && (found == nil || f.Packet > found.Packet) {
 			found = f
 		}
 	}

@@ -370,12 +370,15 @@ func (r *resolver) directUnconfirmed(c *conn) {
 		c.verdict, c.reason = Observed, "the client dialled the backend itself: the table of "+near+" saw it pass unchanged"
 	case workload && !r.mayBeTaken(c):
 		c.verdict, c.reason = Deduced, "the address that it dialled belongs to a workload, and no service has it"
-	case c.state == "SYN_SENT":
+	case c.state == "SYN_SENT" && c.head == 0:
 		c.direct = false
 		c.verdict, c.reason = None, "the client's SYN has no answer"
 	default:
 		c.direct = false
 		c.verdict, c.reason = Unknown, "nothing in the bundle tells who serves "+c.service.String()
+		if c.outcome.word == "unanswered" {
+			c.reason += "; its one SYN has no answer in the captures, which may have ended or seen one direction only"
+		}
 		if near != "" {
 			c.leaves = true
 			c.reason = "the table of " + near + " saw it pass unchanged, and " + c.reason

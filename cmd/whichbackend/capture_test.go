@@ -114,14 +114,19 @@ func TestCaptureContradicts(t *testing.T) {
 	p.connect("10.244.0.7:80")
 	p.close("10.244.0.7:80")
 	write(t, dir, "node1/any.pcapng", p.bytes())
-	var a resolve.Answer
-	check(t, json.Unmarshal([]byte(cli(t, "ask", dir, "-o", "json").out), &a))
-	states := map[string]string{}
-	for _, c := range a.Connections {
-		states[c.State] = string(c.Verdict) + " " + backendsOf(&c)
-	}
-	if len(a.Connections) != 2 || states["ESTABLISHED"] != "observed "+theBackend || states["TIME_WAIT"] != "observed 10.244.0.7:80" {
-		t.Errorf("%v", states)
+	for _, more := range []string{"", "node1/pods/default/client/netstat.txt"} {
+		if more != "" {
+			check(t, os.Remove(filepath.Join(dir, more))) // with the table alone it is the same
+		}
+		var a resolve.Answer
+		check(t, json.Unmarshal([]byte(cli(t, "ask", dir, "-o", "json").out), &a))
+		states := map[string]string{}
+		for _, c := range a.Connections {
+			states[c.State] = string(c.Verdict) + " " + backendsOf(&c)
+		}
+		if len(a.Connections) != 2 || states["ESTABLISHED"] != "observed "+theBackend || states["TIME_WAIT"] != "observed 10.244.0.7:80" {
+			t.Errorf("without %q: %v", more, states)
+		}
 	}
 }
 
@@ -179,9 +184,48 @@ func TestHandshakes(t *testing.T) {
 			t.Errorf("%s: %s %s (%s), handshake %+v", name, got.Verdict, got.State, got.Reason, got.Handshake)
 			continue
 		}
+		if name == "refused" && got.Handshake.By != theBackend {
+			t.Errorf("refused by %s, which is not who did", got.Handshake.By)
+		}
 		if n := len(got.Handshake.Evidence); n != 1 || got.Handshake.Evidence[0].Packet == 0 || got.Handshake.Evidence[0].Text == "" {
 			t.Errorf("%s: evidence %+v", name, got.Handshake.Evidence)
 		}
+	}
+}
+
+// TestMidstream: a connection whose begin was not captured is one connection
+// with its listings, also where its ports speak for the wrong end.
+func TestMidstream(t *testing.T) {
+	const masked, backend = "10.244.0.1:2000", "10.244.0.6:8080" // the lower port is the client's
+	p := newTape(t)
+	for i := range uint32(5) {
+		p.pass(theClient, theVIP, masked, backend, "A", 3000000001+i*18, 2000000001+i*19, false, fmt.Sprintf("request number %03d", i))
+		p.pass(theClient, theVIP, masked, backend, "A", 2000000001+i*19, 3000000019+i*18, true, fmt.Sprintf("an answer, number %d", i))
+	}
+	dir := t.TempDir()
+	write(t, dir, "node1/any.pcapng", p.bytes())
+	table := "tcp      6 86374 ESTABLISHED src=10.244.0.13 dst=10.96.72.53 sport=52372 dport=80 src=10.244.0.6 dst=10.244.0.1 sport=8080 dport=2000 [ASSURED] mark=0 use=1\n"
+	write(t, dir, "node1/conntrack.txt", table)
+	c := only(t, dir)
+	if c.Verdict != resolve.Proven || backendsOf(c) != backend || len(c.Captures) != 2 || c.Captures[1].Source != masked || c.Captures[1].Sent != 90 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOneSYN: a SYN without an answer that was not sent again proves nothing,
+// and a client that goes on was answered, whatever the capture saw.
+func TestOneSYN(t *testing.T) {
+	p := newTape(t)
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "S", 3000000001, 0, ""})
+	if c := only(t, write(t, t.TempDir(), "c.pcapng", p.bytes())); c.Verdict != resolve.Unknown || c.State != "SYN_SENT" || !strings.Contains(c.Reason, "its one SYN has no answer") {
+		t.Errorf("%+v", c)
+	}
+	p = newTape(t)
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "S", 3000000001, 0, ""})
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "A", 3000000002, 9, "hello"})
+	p.tcp(seen{"eth0", theClient, theVIP, 64, "FA", 3000000007, 9, ""})
+	if c := only(t, write(t, t.TempDir(), "c.pcapng", p.bytes())); c.Verdict != resolve.Unknown || c.Handshake != nil || c.State != "ESTABLISHED" {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -13,7 +13,8 @@ func (a *app) inspectCommand() *cobra.Command {
 		Short: "What is in a bundle, and how much of it was understood?",
 		Long: `inspect lists every artifact with its format, the tool that wrote it, where it is
 true, and how many of its lines were understood, known and ignored, or not
-understood. -o wide shows the problems too.`,
+understood; of packet captures, what they lack: packets dropped, cut or not
+decoded. -o wide shows the problems too.`,
 		Example: `  whichbackend inspect bundle.tar.gz
   whichbackend inspect bundle.tar.gz -o wide
   whichbackend inspect bundle.tar.gz -o json | jq '.artifacts[] | select(.unknown > 0)'`,

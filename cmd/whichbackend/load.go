@@ -18,8 +18,9 @@ func (a *app) loadCommand() *cobra.Command {
 		Short: "Keep the SQLite database of a case",
 		Long: `load reads bundles into one SQLite file. It holds the text of the artifacts too,
 so it can take the place of the bundle in every other command. Its views
-(artifacts, sockets, translations, services, owners, problems) are documented in
-docs/schema.md; any sqlite3 reads them.`,
+(artifacts, sockets, translations, services, owners, flows, captures, problems)
+are documented in docs/schema.md; any sqlite3 reads them. Of packet captures it
+holds the flows, not the packets.`,
 		Example: `  whichbackend load bundle.tar.gz --db case.db
   whichbackend ask case.db --from 10.244.0.13:52372
   sqlite3 case.db 'SELECT * FROM translations LIMIT 5'`,

@@ -123,11 +123,11 @@ func (a *app) root() *cobra.Command {
 		Use:   "whichbackend",
 		Short: "Which backend does a connection behind a service address really reach?",
 		Long: `whichbackend reads recorded listings (netstat, ss, conntrack, IPVS, iptables, nft,
-Envoy, Cilium, docker, kubectl ...) and tells which backend a connection behind a
-service address really reaches, with the lines that prove it.
+Envoy, Cilium, docker, kubectl ...) and packet captures, and tells which backend a
+connection behind a service address really reaches, with the lines that prove it.
 
 A BUNDLE is an archive (.tar, .tar.gz, .tar.zst, .zip), a directory, one listing,
-a pasted terminal transcript, - for standard input, or a database that load wrote.
+a pcap or pcapng, a pasted terminal transcript, - for standard input, or a database that load wrote.
 Several are read as one case.`,
 		Example: `  whichbackend ask bundle.tar.gz
   whichbackend ask bundle.tar.gz --from default/client --to svc/nginx

@@ -202,8 +202,7 @@ func (n *network) nuisance() {
 		t.noAnswer = false
 		defer n.whole()() // one side of each is a NAT by all signs
 		n.walk(t, "masquerade", []record.Tuple{a, {Source: n.end(3, 1234), Destination: a.Destination}})
-		n.next++
-		t.id = n.next
+		t.id, n.next = n.next+1, n.next+1
 		n.walk(t, "masquerade", []record.Tuple{b, {Source: n.end(9, 1234), Destination: b.Destination}})
 		delete(n.expected, t.id-1)
 		delete(n.expected, t.id)

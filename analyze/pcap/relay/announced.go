@@ -73,7 +73,7 @@ func (w *world) settle(claims map[int32][]*conn, view map[int32]*conn) []record.
 	for _, wire := range wires {
 		u := w.only(claims[wire], in[wire])
 		if u == nil {
-			w.abstained[reasonSeveral]++
+			w.abstained[WhySeveral]++
 			continue
 		}
 		all = append(all, w.translation(view[wire], u, record.TierAnnounced))

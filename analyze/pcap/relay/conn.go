@@ -115,6 +115,30 @@ type world struct {
 	dropped          bool   // the captures tell that they lost packets
 }
 
+// absorb takes in all of another world of the same clock.
+func (w *world) absorb(o *world) {
+	for _, c := range o.conns {
+		c.requests += len(w.requests)
+		c.requestsEnd += len(w.requests)
+		if c.announced >= 0 {
+			c.announced += len(w.announced)
+		}
+		w.conns = append(w.conns, c)
+	}
+	w.requests = append(w.requests, o.requests...)
+	w.announced = append(w.announced, o.announced...)
+	w.same = append(w.same, o.same...)
+	for c := range o.captures {
+		w.captures[c] = true
+	}
+	for c, l := range o.losses {
+		if w.losses == nil {
+			w.losses = map[int]loss{}
+		}
+		w.losses[c] = l
+	}
+}
+
 // find answers what the flows of the clock show.
 func (w *world) find() []record.Translation {
 	w.weighLosses()

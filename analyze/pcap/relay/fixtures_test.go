@@ -157,3 +157,33 @@ func TestRecorded(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoCaptures: a capture of each side of a proxy tells as much as one of
+// both, once it is known that one clock stamped them; without that, nothing.
+func TestTwoCaptures(t *testing.T) {
+	for _, name := range []string{"T8", "H8"} {
+		r := readRecorded(t, name)
+		answers := map[bool]score{}
+		for _, told := range []bool{false, true} {
+			relays := relay.New()
+			for i := range r.interfaces {
+				relays.AddInterface(&r.interfaces[i], relay.Place{Capture: i})
+			}
+			for i := range r.flows {
+				f := r.flows[i]
+				relays.Add(&f, relay.Place{Capture: f.Interface})
+			}
+			if told {
+				relays.Clock(0, "host")
+				relays.Clock(1, "host")
+			}
+			answers[told] = r.score(relays.Find())
+		}
+		if s := answers[false]; len(s.right) > 0 || len(s.wrongs) > 0 {
+			t.Errorf("%s, clocks unknown: %v %v", name, s.right, s.wrongs)
+		}
+		if s := answers[true]; len(s.wrongs) > 0 || s.share() < 1 {
+			t.Errorf("%s, one clock: %.3f, wrong: %v", name, s.share(), s.wrongs)
+		}
+	}
+}

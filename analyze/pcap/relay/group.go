@@ -152,9 +152,9 @@ func (l *level) why(in *item) string {
 	v := l.lookOut(in)
 	switch {
 	case v.only() != nil:
-		return reasonDoubtful
+		return WhyDoubtful
 	case v.manyBegun || v.manyOfSizes:
-		return reasonSeveral
+		return WhySeveral
 	case !in.exact():
 		return reasonCut
 	}

@@ -6,13 +6,17 @@ const (
 	// samples is how many upstream items of a level offsets are learned from,
 	// and sampleWidth how many downstream ones are looked at for each.
 	samples, sampleWidth = 512, 128
-	// leastPairs is how many pairs must agree on an offset, and leastVariety
+	// leastPairs is how many pairs must agree on an offset, leastAlike how many
+	// of them must have sizes of their own, and leastVariety
 	// how many different sizes they must have beyond the first of each
 	// direction: flows that are all alike agree on anything.
-	leastPairs, leastVariety = 5, 4
+	leastPairs, leastAlike, leastVariety = 5, 5, 4
 	// leastLines is how many different first lines, equal on both sides, show
 	// an offset as well.
 	leastLines = 3
+	// leastPlain is of how many upstream items one must have the sizes of one
+	// that came in, for the proxy to be one that changes nothing.
+	leastPlain = 4
 	// maxOffsets bounds the offsets of a route.
 	maxOffsets = 3
 	// maxOffset is more than any proxy adds to a request in headers.
@@ -25,11 +29,19 @@ type guess struct {
 	offset
 }
 
-// support is what speaks for a guess.
+// support is what speaks for a guess. Alike are the pairs of different sizes:
+// many flows of one size agree on whatever one upstream connection has.
 type support struct {
 	guess
 	pairs, same    int
+	alike          int
 	ups, downs, by variety
+}
+
+// sizesOf are the sizes of a pair: with the guess, those of one side tell both.
+type sizesOf struct {
+	guess
+	up, down uint64
 }
 
 // variety counts different values, up to its size.
@@ -55,9 +67,14 @@ func (v *variety) add(x uint64) {
 // all flows have one size, and then nothing is learned but from pairs with the
 // same first bytes.
 func (l *level) learn() {
-	counts, lines := map[guess]int{}, map[guess]int{}
+	counts, lines, alike := map[guess]int{}, map[guess]int{}, map[guess]int{}
+	seen := map[sizesOf]bool{}
 	l.sample(func(g guess, in, out *item) {
 		counts[g]++
+		if k := (sizesOf{g, in.up, in.down}); !seen[k] {
+			seen[k] = true
+			alike[g]++
+		}
 		if equal, known := sameBegin(in, out); known && equal {
 			lines[g]++
 		}
@@ -67,7 +84,7 @@ func (l *level) learn() {
 	for _, m := range []map[*terms][]guess{byTerms, linesByTerms} {
 		for _, gs := range m {
 			for _, g := range gs[:min(len(gs), maxOffsets+1)] {
-				watched[g] = &support{guess: g}
+				watched[g] = &support{guess: g, alike: alike[g]}
 			}
 		}
 	}
@@ -87,6 +104,46 @@ func (l *level) learn() {
 	for t, gs := range linesByTerms {
 		if len(t.offsets) == 1 {
 			t.chooseByOneLine(gs, lines)
+		}
+	}
+	l.doubtPlain()
+}
+
+// doubtPlain finds the upstream ports to which proxies do not pass on what they
+// get as it is, as with TLS: most of what goes there has the sizes of nothing
+// that came in. What has them nevertheless has them by chance.
+func (l *level) doubtPlain() {
+	type count struct{ all, plain int }
+	ports := map[uint16]*count{}
+	step := max(1, len(l.outs)/samples)
+	for i := 0; i < len(l.outs); i += step {
+		out := &l.outs[i]
+		if !out.exact() || out.done {
+			continue
+		}
+		some, plain := false, false
+		l.eachIn(out, func(in *item) bool {
+			if in.exact() && l.inside(in, out) {
+				some = true
+				plain = in.up == out.up && in.down == out.down
+			}
+			return !plain
+		})
+		c := ports[out.c.destinationPort]
+		if c == nil {
+			c = &count{}
+			ports[out.c.destinationPort] = c
+		}
+		if some {
+			c.all++
+		}
+		if plain {
+			c.plain++
+		}
+	}
+	for port, c := range ports {
+		for _, t := range l.byPort[port] {
+			t.changed = c.all >= leastPairs && c.plain*leastPlain < c.all
 		}
 	}
 }
@@ -177,7 +234,7 @@ func agree(gs []guess, lines map[guess]int) bool {
 func (t *terms) choose(gs []guess, watched map[guess]*support) {
 	for _, g := range gs[:standing(gs, watched)] {
 		s := watched[g]
-		if s.pairs < leastPairs || s.ups.n+s.downs.n-2 < leastVariety {
+		if s.pairs < leastPairs || s.alike < leastAlike || s.ups.n+s.downs.n-2 < leastVariety {
 			return
 		}
 		t.offsets = append(t.offsets, g.offset)

@@ -109,6 +109,7 @@ type terms struct {
 	offsets  []offset // the first is none
 	keepLine bool     // the first bytes stay what they are
 	proven   int      // so many surer answers
+	changed  bool     // most of what goes out has other sizes than what came in
 	weak     bool     // the offset may be that of an application, not a proxy
 	// whole: every item of the route was seen whole and has a counterpart.
 	whole, weighed bool
@@ -227,7 +228,11 @@ func (l *level) compare(in, out *item) fit {
 	t := l.terms(in, out)
 	best := apart
 	for n, o := range t.offsets {
-		best = max(best, l.compareWith(in, out, t, o, n > 0))
+		f := l.compareWith(in, out, t, o, n > 0)
+		if n == 0 && t.changed && f == sized {
+			f = possible
+		}
+		best = max(best, f)
 	}
 	return best
 }

@@ -31,6 +31,7 @@ type Relays struct {
 	numbers   map[addressKey]uint32
 	clocks    map[string]int
 	worlds    []*world
+	named     map[int]string // clocks of captures, told late
 	abstained map[string]int
 }
 
@@ -105,6 +106,37 @@ func (r *Relays) Machine(place Place, addresses ...netip.Addr) {
 	}
 }
 
+// Clock names the clock of a capture that was added without one, for when its
+// host is known only afterwards.
+func (r *Relays) Clock(capture int, name string) {
+	if r.named == nil {
+		r.named = map[int]string{}
+	}
+	r.named[capture] = "clock " + name
+}
+
+// byClock puts the flows of captures together that turned out to have one clock.
+func (r *Relays) byClock() []*world {
+	var out []*world
+	at := map[string]*world{}
+	for _, w := range r.worlds {
+		name := w.name
+		for c := range w.captures {
+			if len(w.captures) == 1 && r.named[c] != "" {
+				name = r.named[c]
+			}
+		}
+		to := at[name]
+		if to == nil {
+			at[name], w.name = w, name
+			out = append(out, w)
+			continue
+		}
+		to.absorb(w)
+	}
+	return out
+}
+
 // world returns the flows of the place's clock.
 func (r *Relays) world(place Place) *world {
 	name := "clock " + place.Clock
@@ -141,7 +173,7 @@ func (r *Relays) number(a netip.Addr, capture int) uint32 {
 // one; where a downstream connection's requests went to several, one for each.
 func (r *Relays) Find() []record.Translation {
 	r.abstained = map[string]int{}
-	order := append([]*world(nil), r.worlds...)
+	order := r.byClock()
 	sort.Slice(order, func(i, j int) bool { return order[i].name < order[j].name })
 	var all []record.Translation
 	var origin []int
@@ -164,12 +196,12 @@ func (r *Relays) Abstained() map[string]int { return r.abstained }
 
 // The reasons of Abstained.
 const (
-	reasonSeveral  = "several upstream connections fit"
-	reasonNone     = "no upstream connection fits"
-	reasonNothing  = "nothing was sent"
-	reasonCut      = "begin or end was not captured"
-	reasonDoubtful = "one fits, but others may have been missed"
-	reasonDisagree = "captures disagree"
+	WhySeveral    = "several upstream connections fit"
+	reasonNone    = "no upstream connection fits"
+	reasonNothing = "nothing was sent"
+	reasonCut     = "begin or end was not captured"
+	WhyDoubtful   = "one fits, but others may have been missed"
+	WhyDisagree   = "captures disagree"
 )
 
 // rank orders the tiers from the surest.
@@ -208,7 +240,7 @@ func (r *Relays) merge(all []record.Translation, origin []int) []record.Translat
 				drop[j] = true
 			case !all[i].Request || !all[j].Request:
 				drop[i], drop[j] = true, true
-				r.abstained[reasonDisagree]++
+				r.abstained[WhyDisagree]++
 			}
 		}
 	}
