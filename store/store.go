@@ -57,7 +57,7 @@ func Create(path string) (*Store, error) {
 	}
 	// The file is of no use until the load is finished, so it needs no
 	// journal: a load that is cut off is thrown away whole.
-	db, err := sql.Open("sqlite3", dsn+"?_journal_mode=OFF&_synchronous=OFF&_locking_mode=EXCLUSIVE&_cache_size=-65536")
+	db, err := sql.Open("sqlite3", dsn+"?_journal_mode=OFF&_synchronous=OFF&_locking_mode=EXCLUSIVE&_cache_size=-16384")
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,9 @@ func (t *table) emit(r *pcap.Reader, sink Sink) {
 			alone = alone[1:]
 		}
 		w.entry(e)
+		if i%chunkSize == chunkSize-1 {
+			t.flows.chunks[i/chunkSize] = nil // the sink may need the room
+		}
 	}
 	for i := range alone {
 		w.entry(&alone[i])
