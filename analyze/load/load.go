@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strconv"
@@ -172,8 +173,14 @@ type filler struct {
 	captures       captures
 }
 
+// gcPercent is how much garbage a load lets gather, in percent of what lives.
+const gcPercent = 30
+
 // fill reads all inputs into the store.
 func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
+	// What grows with captures and listings holds few pointers and is cheap to
+	// look through, so that it need not be let grow to twice its size.
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	f := &filler{s: s, names: inputs}
 	for _, name := range inputs {
 		var err error
