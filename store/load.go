@@ -21,6 +21,12 @@ type bulk struct {
 	cols  int
 	args  []any
 	full  *sql.Stmt
+
+	// Of a table with beside set, SQLite takes the rows while the caller makes
+	// the next: busy are those that it is at, and written has how that ended.
+	beside  bool
+	busy    []any
+	written chan error
 }
 
 func (b *bulk) add(row ...any) error {
@@ -32,25 +38,55 @@ func (b *bulk) add(row ...any) error {
 	return b.flush()
 }
 
+// flush writes the rows gathered so far; where that happens beside the caller,
+// the error is that of the rows before.
 func (b *bulk) flush() error {
 	if len(b.args) == 0 {
 		return nil
 	}
-	rows := len(b.args) / b.cols
+	if !b.beside {
+		err := b.write(b.args)
+		b.args = b.args[:0]
+		return err
+	}
+	var err error
+	if b.written == nil {
+		b.written = make(chan error, 1)
+	} else {
+		err = <-b.written
+	}
+	b.args, b.busy = b.busy[:0], b.args
+	go func() { b.written <- b.write(b.busy) }()
+	return err
+}
+
+// settle writes all rows and waits for them.
+func (b *bulk) settle() error {
+	err := b.flush()
+	if b.written != nil {
+		if e := <-b.written; err == nil {
+			err = e
+		}
+		b.written = nil
+	}
+	return err
+}
+
+func (b *bulk) write(args []any) error {
+	rows := len(args) / b.cols
 	row := "(?" + strings.Repeat(",?", b.cols-1) + ")"
 	query := "INSERT INTO " + b.table + " VALUES " + row + strings.Repeat(","+row, rows-1)
 	var err error
 	if rows < rowsPerInsert {
-		_, err = b.tx.Exec(query, b.args...)
-	} else {
-		if b.full == nil {
-			if b.full, err = b.tx.Prepare(query); err != nil {
-				return err
-			}
-		}
-		_, err = b.full.Exec(b.args...)
+		_, err = b.tx.Exec(query, args...)
+		return err
 	}
-	b.args = b.args[:0]
+	if b.full == nil {
+		if b.full, err = b.tx.Prepare(query); err != nil {
+			return err
+		}
+	}
+	_, err = b.full.Exec(args...)
 	return err
 }
 
@@ -62,6 +98,7 @@ type loader struct {
 	flows, conversations, crossings, interfaces, undecoded                         bulk
 	service, flow                                                                  int
 	half                                                                           []byte
+	indexed                                                                        chan error // see FlowsDone
 	err                                                                            error
 }
 
@@ -76,6 +113,7 @@ func newLoader(db *sql.DB) (*loader, error) {
 		"flow": &l.flows, "conversation": &l.conversations, "crossing": &l.crossings, "interface": &l.interfaces, "undecoded": &l.undecoded} {
 		b.tx, b.table = tx, table
 	}
+	l.flows.beside = true // the one table of which hundreds of thousands of rows come at once
 	return l, nil
 }
 
@@ -211,7 +249,10 @@ func (s *Store) Finish(inputs []Input, artifacts []*record.Artifact, sections []
 	l.keep(st.flush())
 	for _, b := range []*bulk{&l.sockets, &l.translations, &l.services, &l.backends, &l.owners, &l.addresses, &l.problems, &l.blocks,
 		&l.flows, &l.conversations, &l.crossings, &l.interfaces, &l.undecoded} {
-		l.keep(b.flush())
+		l.keep(b.settle())
+	}
+	if l.indexed != nil {
+		l.keep(<-l.indexed)
 	}
 	if l.err != nil {
 		l.tx.Rollback()
@@ -220,7 +261,7 @@ func (s *Store) Finish(inputs []Input, artifacts []*record.Artifact, sections []
 	if err := l.tx.Commit(); err != nil {
 		return err
 	}
-	if err := s.indexAndViews(); err != nil {
+	if err := s.indexAndViews(l.indexed == nil); err != nil {
 		return err
 	}
 	_, err := s.db.Exec("PRAGMA user_version=" + strconv.Itoa(SchemaVersion) + "; ANALYZE; INSERT INTO meta VALUES ('finished', 1)")

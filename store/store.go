@@ -207,10 +207,10 @@ func expandViews(text string) string {
 	})
 }
 
-// indexAndViews runs the second half of the schema.
-func (s *Store) indexAndViews() error {
+// indexAndViews runs the second half of the schema, but for what FlowsDone did.
+func (s *Store) indexAndViews(flows bool) error {
 	for _, q := range strings.Split(expandViews(viewsSQL), ";\n") {
-		if strings.TrimSpace(q) == "" {
+		if strings.TrimSpace(q) == "" || !flows && flowIndex.MatchString(q) {
 			continue
 		}
 		if _, err := s.db.Exec(q); err != nil {
@@ -218,4 +218,23 @@ func (s *Store) indexAndViews() error {
 		}
 	}
 	return nil
+}
+
+var flowIndex = regexp.MustCompile(`(?m)^CREATE INDEX \w+ ON flow .*`)
+
+// FlowsDone says that no more flows come. Their indices are made beside what
+// the caller does until Finish.
+func (s *Store) FlowsDone() {
+	l := s.in
+	l.keep(l.flows.settle())
+	l.indexed = make(chan error, 1)
+	go func() {
+		for _, q := range flowIndex.FindAllString(viewsSQL, -1) {
+			if _, err := l.tx.Exec(q); err != nil {
+				l.indexed <- fmt.Errorf("%w in %s", err, q)
+				return
+			}
+		}
+		l.indexed <- nil
+	}()
 }

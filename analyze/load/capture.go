@@ -94,6 +94,11 @@ func (f *filler) connect() {
 		}
 		c.matcher.Rename(clockKey(id), name)
 	}
+	f.machines()
+	// Either takes one core, and the database's indices are made meanwhile.
+	f.s.FlowsDone()
+	relayed := make(chan []record.Translation, 1)
+	go func() { relayed <- c.relays.Find() }()
 	r := c.matcher.Find()
 	for _, ids := range r.Conversations {
 		f.s.Conversation(ids)
@@ -101,10 +106,8 @@ func (f *filler) connect() {
 	for i := range r.Translations {
 		f.s.Translation(&r.Translations[i])
 	}
-	f.machines()
-	relayed := c.relays.Find()
-	for i := range relayed {
-		f.s.Translation(&relayed[i])
+	for _, t := range <-relayed {
+		f.s.Translation(&t)
 	}
 	for _, why := range []string{relay.WhySeveral, relay.WhyDoubtful, relay.WhyDisagree} {
 		if n := c.relays.Abstained()[why] + c.unanswered[why]; n > 0 {
