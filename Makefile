@@ -5,6 +5,8 @@
 #               keeps a bundle of the lab as the fixture x; the topologies are
 #               the tests of fixtures/lab; as root
 # make lint     formatting, vet and staticcheck
+# make bench    speed and memory beside tshark, capinfos and pcapgo, on generated
+#               captures: about ten minutes and 1 GB (fixtures/bench, docs/speed.md)
 # make cluster-test   records a real Kubernetes cluster on this machine (root; fixtures/cluster)
 
 GO        ?= go
@@ -15,7 +17,7 @@ ENVOY_FOLDER = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whichbackend/envoy-$(ENVOY
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test record lint fuzz clean compiler envoy cluster-test cluster-up
+.PHONY: all demo test bench record lint fuzz clean compiler envoy cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -55,6 +57,9 @@ test: all envoy
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)
 	$(GO) test ./analyze/pcap/flow -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
+
+bench: compiler
+	$(GO) run ./fixtures/bench
 
 record: compiler
 	@test -n "$(NAME)" && test -n "$(TOPOLOGY)" || { echo 'say what to record: make record NAME=folder TOPOLOGY=ClusterIP/nftables' >&2; exit 2; }

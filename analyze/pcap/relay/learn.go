@@ -69,7 +69,12 @@ func (v *variety) add(x uint64) {
 func (l *level) learn() {
 	counts, lines, alike := map[guess]int{}, map[guess]int{}, map[guess]int{}
 	seen := map[sizesOf]bool{}
+	rough := new(sketch)
+	l.sample(func(g guess, _, _ *item) { rough.add(g.offset) })
 	l.sample(func(g guess, in, out *item) {
+		if !rough.often(g.offset) {
+			return
+		}
 		counts[g]++
 		if k := (sizesOf{g, in.up, in.down}); !seen[k] {
 			seen[k] = true
@@ -108,6 +113,21 @@ func (l *level) learn() {
 	}
 	l.doubtPlain()
 }
+
+// sketch tells which offsets occur too seldom to be a guess: nearly all that are
+// sampled, and counting each of them by itself takes most of the time. Several
+// may share a place, which makes them more and never fewer.
+type sketch [1 << 17]uint8
+
+func (s *sketch) place(o offset) *uint8 { return &s[mix(uint64(o.up), uint64(o.down))%uint64(len(s))] }
+
+func (s *sketch) add(o offset) {
+	if n := s.place(o); *n < leastLines {
+		*n++
+	}
+}
+
+func (s *sketch) often(o offset) bool { return *s.place(o) >= leastLines }
 
 // doubtPlain finds the upstream ports to which proxies do not pass on what they
 // get as it is, as with TLS: most of what goes there has the sizes of nothing

@@ -81,6 +81,7 @@ type level struct {
 	ins, outs []item // sorted by time
 	alive     tree   // of ins
 	routes    map[route]*terms
+	last      *terms              // asked for: most have one route
 	byPort    map[uint16][]*terms // the routes to an upstream port
 	// How many items each listener has, and each upstream port.
 	byListener map[listener]int
@@ -191,12 +192,16 @@ func listenerOf(in *item) listener { return listener{in.c.destination, in.c.dest
 // terms returns what is known of the way from in to out.
 func (l *level) terms(in, out *item) *terms {
 	r := route{listenerOf(in), out.c.destinationPort}
+	if l.last != nil && l.last.route == r {
+		return l.last
+	}
 	t := l.routes[r]
 	if t == nil {
 		t = &terms{route: r, offsets: []offset{{}}}
 		l.routes[r] = t
 		l.byPort[r.upstream] = append(l.byPort[r.upstream], t)
 	}
+	l.last = t
 	return t
 }
 
