@@ -70,7 +70,7 @@ func TestHostileBlocks(t *testing.T) {
 }
 
 // survives asks that a hostile file gives what is readable, says what is wrong,
-// and takes no more memory than a batch.
+// and takes no more memory than the buffers of one batch.
 func survives(t *testing.T, files []hostile) {
 	for _, c := range files {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func survives(t *testing.T, files []hostile) {
 				t.Errorf("packets %v, want %v", numbers, c.numbers)
 			}
 			wantRemark(t, r, c.remark)
-			if took := after.TotalAlloc - before.TotalAlloc; took > batchSize+smallBatch+MaxPacket+1<<17 {
+			if took := after.TotalAlloc - before.TotalAlloc; took > batchSize+usualBatch+smallBatch+MaxPacket+1<<18 {
 				t.Errorf("took %d bytes of memory for a file of %d", took, len(c.file))
 			}
 		})

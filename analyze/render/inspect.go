@@ -208,7 +208,7 @@ func remarks(in *load.Inspection) []string {
 		out = append(out, s)
 	}
 	for _, k := range in.Clocks {
-		out = append(out, fmt.Sprintf("clock of %s: %s against %s, as %s in captures tell", k.Host, offset(k.Seconds), k.Reference, count(k.Pairs, "connection")))
+		out = append(out, fmt.Sprintf("clock of %s: %s against %s, told by %s in captures", k.Host, offset(k.Seconds), k.Reference, count(k.Pairs, "connection")))
 	}
 	for _, u := range in.Unused {
 		if u.Proxy {

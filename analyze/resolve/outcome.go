@@ -114,6 +114,10 @@ func tellsMore(a, b outcome) outcome {
 	return a
 }
 
+// patience is how long a client waits at least before it takes a SYN for lost:
+// the shortest time that Linux can be made to wait (RFC 6298 asks for a second).
+const patience = 200 * time.Millisecond
+
 // unserving tells whether captures show that nothing serves a connection, and says
 // why. One SYN without an answer proves nothing: the capture may have ended, or
 // have seen one direction only; a repeated one was missed by the client too.
@@ -128,7 +132,7 @@ func (r *resolver) unserving(c *conn) (string, bool) {
 		return where + ", which refused it: a reset came back", true
 	case o.word == "unreachable":
 		return where + ", and " + f.Fault.From.String() + " says that it is " + faultName(f.Fault), true
-	case o.word == "unanswered" && f.Client.SYNs > 1:
+	case o.word == "unanswered" && f.Client.SYNs > 1 && f.Last.Sub(f.First) >= patience:
 		return fmt.Sprintf("%s, which never answered: the SYN was sent %d times within %s", where, f.Client.SYNs, f.Last.Sub(f.First).Round(time.Millisecond)), true
 	}
 	return "", false

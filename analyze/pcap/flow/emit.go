@@ -33,6 +33,7 @@ func (t *table) emit(r *pcap.Reader, sink Sink) {
 	w := emitter{table: t, sink: sink, texts: map[wrapped]string{}}
 	w.interfaces(r.Interfaces())
 	t.settle()
+	t.index = index{}
 	alone := t.faults.alone
 	for i := range t.flows.n {
 		e := t.flows.at(i)
@@ -41,9 +42,7 @@ func (t *table) emit(r *pcap.Reader, sink Sink) {
 			alone = alone[1:]
 		}
 		w.entry(e)
-		if i%chunkSize == chunkSize-1 {
-			t.flows.chunks[i/chunkSize] = nil // the sink may need the room
-		}
+		t.flows.done(i) // what the sink keeps grows meanwhile
 	}
 	for i := range alone {
 		w.entry(&alone[i])

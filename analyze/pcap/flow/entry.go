@@ -174,6 +174,13 @@ const chunkSize = 1024
 
 func (c *chunked[T]) at(i uint32) *T { return &c.chunks[i/chunkSize][i%chunkSize] }
 
+// done gives the memory of element i and those before it back, a chunk at a time.
+func (c *chunked[T]) done(i uint32) {
+	if i%chunkSize == chunkSize-1 {
+		c.chunks[i/chunkSize] = nil
+	}
+}
+
 func (c *chunked[T]) add() (*T, uint32) {
 	if c.n%chunkSize == 0 {
 		c.chunks = append(c.chunks, new([chunkSize]T))

@@ -26,10 +26,14 @@ func (w *world) joinBySizes(m machines) {
 		outs[c.source] = append(outs[c.source], c)
 	}
 	takers, openers := w.busiest(ins), w.busiest(outs)
+	dials := map[link]bool{} // who opens connections to an address is not its machine
+	for _, c := range w.ins {
+		dials[link{in: c.destination, out: c.source}] = true
+	}
 	var won []link
 	for _, in := range takers {
 		for _, out := range openers {
-			if m.of(in) != m.of(out) && w.kin(ins[in], outs[out]) {
+			if m.of(in) != m.of(out) && !dials[link{in: in, out: out}] && w.kin(ins[in], outs[out]) {
 				won = append(won, link{in: in, out: out})
 			}
 		}
