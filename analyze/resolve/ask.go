@@ -252,7 +252,7 @@ func (r *resolver) build(c *conn) Connection {
 	for _, s := range c.steps {
 		h := Hop{Mechanism: orElse(s.mechanism, "proxy"), Via: string(s.via), Scope: s.place.String(), State: s.state, Before: side(s.before), After: side(s.after), Evidence: append(append(r.evidenceOf(s.ts), r.evidenceAt(s.number)...), r.evidence(s.socket)...)}
 		if s.via == record.ViaCapture && len(s.ts) > 0 {
-			h.Tier = string(weakest(s.ts))
+			h.Tier = string(s.crossing().Tier)
 		}
 		out.Hops = append(out.Hops, h)
 	}

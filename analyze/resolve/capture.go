@@ -227,6 +227,24 @@ func (r *resolver) captureStep(c *conn, cur record.Tuple, at *place) (step, bool
 	return s, true, nil
 }
 
+// crossing is the translation of captures that a step rests on, the least sure
+// of several.
+func (s *step) crossing() *record.Translation {
+	var of []record.Translation
+	for _, t := range s.ts {
+		if t.Via == record.ViaCapture {
+			of = append(of, t)
+		}
+	}
+	tier := weakest(of)
+	for i := range of {
+		if of[i].Tier == tier {
+			return &of[i]
+		}
+	}
+	return &record.Translation{}
+}
+
 // viewsAt are all current views of the conversation whose flow begins at a
 // position.
 func (r *resolver) viewsAt(pos record.Pos) ([]view, error) {
@@ -322,7 +340,7 @@ func (r *resolver) lookIntoCaptures(c *conn) error {
 		if err != nil {
 			return err
 		}
-		if nat != nil && i+1 < len(path) && c.steps[i].via != record.ViaCapture {
+		if nat != nil && (i+1 < len(path) && c.steps[i].via != record.ViaCapture || i+1 == len(path) && c.lost != "") {
 			if err := r.compare(c, i, path, nat); err != nil {
 				return err
 			}
@@ -347,14 +365,18 @@ func nearness(v *view) int {
 }
 
 // compare holds one crossing of captures against the rest of a path: the
-// captures may see the connection before or behind any of its rewritings.
+// captures may see the connection before or behind any of its rewritings. What
+// they lead to beyond its end goes on from there, unless the end is one.
 func (r *resolver) compare(c *conn, i int, path []record.Tuple, t *record.Translation) error {
-	for hops := 0; t != nil && hops < maxHops; hops++ {
+	for range maxHops {
 		for _, next := range path[i+1:] {
-			if next.Destination == t.After.Destination && (next.Source == t.After.Source || !next.Source.IsValid()) {
-				c.crossed = append(c.crossed, *t)
-				return nil
+			if next.Destination != t.After.Destination {
+				continue
 			}
+			if next.Source == t.After.Source || !next.Source.IsValid() {
+				c.crossed = append(c.crossed, *t)
+			}
+			return nil // between two rewritings it may have another source
 		}
 		group, err := r.viewsAt(t.Behind)
 		if err != nil {
@@ -368,10 +390,46 @@ func (r *resolver) compare(c *conn, i int, path []record.Tuple, t *record.Transl
 			return err
 		}
 		if t == nil {
-			r.contradictedByCapture(c, c.steps[i], last)
+			return r.beyond(c, i, last, group)
 		}
 	}
 	return nil
+}
+
+// beyond takes a path on to where captures saw the connection behind its end,
+// or notes that they contradict it: where nothing says that the table leads to
+// something that carries on.
+func (r *resolver) beyond(c *conn, i int, t *record.Translation, behind []view) error {
+	if c.lost == "" && (len(c.steps) == 0 || r.notABackend(c, hostOf(c.steps[len(c.steps)-1].place)) == "") {
+		r.contradictedByCapture(c, c.steps[i], t)
+		return nil
+	}
+	if c.conflict != nil || c.verdict != "" || c.beyond {
+		return nil
+	}
+	c.beyond, c.lost, c.gone, c.leaves = true, "", false, false
+	c.number = backendKey{}
+	s := step{via: record.ViaCapture, before: c.final, after: t.After, ts: []record.Translation{*t}, state: t.State}
+	if n := len(c.steps); n > 0 && !c.steps[n-1].after.Destination.IsValid() {
+		// The table's own step names no address: the captures complete it.
+		s.mechanism, s.place, s.before = c.steps[n-1].mechanism, c.steps[n-1].place, c.steps[n-1].before
+		s.ts = append(append([]record.Translation{}, c.steps[n-1].ts...), s.ts...)
+		c.steps = c.steps[:n-1]
+	} else {
+		s.mechanism = r.mechanism(s, s.before)
+	}
+	if t.Tier == record.TierWeak {
+		c.weak = tierSays[t.Tier]
+	}
+	c.steps = append(c.steps, s)
+	c.final, c.sourceUnsure = t.After, false
+	for _, v := range behind {
+		if order, _, ok := r.order(c, c.final, c.place, v.place); ok {
+			v.order = order
+		}
+		c.views = append(c.views, v)
+	}
+	return r.confirm(c)
 }
 
 // contradictedByCapture notes that a table and captures name different ways.
@@ -432,7 +490,7 @@ func (r *resolver) captureWitness(c *conn, last step) string {
 	for i := range c.views {
 		v := &c.views[i]
 		if v.Tuple == c.final && answered(v.Flow) && v.order == endPlace && v.place.addrs[c.final.Destination.Addr()] &&
-			v.Section != last.ts[0].Section && v.Section != last.ts[0].Behind.Section {
+			v.Section != last.crossing().Section && v.Section != last.crossing().Behind.Section {
 			return "a capture in the backend's own namespace agrees"
 		}
 	}

@@ -46,6 +46,7 @@ type conn struct {
 	deduced         bool
 	conversations   map[int]bool         // of captures, which are known to be this connection
 	head            int                  // the conversation that begins it, where captures alone tell of it
+	beyond          bool                 // captures took the path on from where tables end
 	apart           bool                 // listings show another connection of the same addresses
 	views           []view               // flows that show it, in the order of the path
 	crossed         []record.Translation // of captures, that agree with the path

@@ -115,6 +115,9 @@ func (r *resolver) relayMechanism(p *place, cur record.Tuple) string {
 // weakest is the least sure way in which several translations were recognised.
 func weakest(list []record.Translation) record.Tier {
 	order := map[record.Tier]int{record.TierAnnounced: 1, record.TierPayload: 2, record.TierSizes: 3, record.TierTiming: 4}
+	if len(list) == 0 {
+		return ""
+	}
 	out := list[0].Tier
 	for _, t := range list {
 		if order[t.Tier] > order[out] {

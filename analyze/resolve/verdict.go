@@ -130,8 +130,8 @@ func (r *resolver) judge(c *conn, last step) {
 		names = viaWord(last.via) + " name it"
 	}
 	if last.via == record.ViaCapture {
-		names = "captures show it behind the NAT, with " + tierSays[last.ts[0].Tier]
-		if last.ts[0].Relay {
+		names = "captures show it behind the NAT, with " + tierSays[last.crossing().Tier]
+		if last.crossing().Relay {
 			names = c.note
 		}
 	} else if last.place != nil {

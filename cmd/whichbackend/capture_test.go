@@ -402,3 +402,22 @@ items:
 		t.Errorf("%+v", a.Connections)
 	}
 }
+
+// TestCaptureGoesBeyond: where a table ends at an address that carries on, the
+// captures of both ends take the connection on to its backend.
+func TestCaptureGoesBeyond(t *testing.T) {
+	const masked = "192.168.0.1:52372"
+	dir := t.TempDir()
+	// The node only masquerades; who holds the address balances, and recorded nothing.
+	write(t, dir, "node1/conntrack.txt", "tcp      6 86374 ESTABLISHED src=10.244.0.13 dst=10.96.72.53 sport=52372 dport=80 src=10.96.72.53 dst=192.168.0.1 sport=80 dport=52372 [ASSURED] mark=0 use=1\n")
+	if c := only(t, dir); c.Verdict != resolve.Unknown {
+		t.Fatalf("%+v", c)
+	}
+	p := newTape(t)
+	p.connect(theBackend)
+	write(t, dir, "node1/any.pcapng", p.bytes())
+	c := only(t, dir)
+	if c.Verdict != resolve.Observed || backendsOf(c) != theBackend || len(c.Hops) != 2 || c.Hops[0].Via != "conntrack" || c.Hops[0].After.Source != masked || c.Hops[1].Via != "capture" || c.Hops[1].Tier != "exact" {
+		t.Errorf("%+v", c)
+	}
+}
