@@ -166,7 +166,7 @@ type Hop struct {
 type Handshake struct {
 	Outcome string `json:"outcome" yaml:"outcome"`               // answered, refused, unanswered, unreachable
 	By      string `json:"by,omitempty" yaml:"by,omitempty"`     // who answered, refused, or said that it is unreachable
-	Took    string `json:"took,omitempty" yaml:"took,omitempty"` // from the SYN to the answer, at the place nearest to the client
+	Took    string `json:"took,omitempty" yaml:"took,omitempty"` // from the SYN to the answer or the refusal
 	SYNs    int    `json:"syns,omitempty" yaml:"syns,omitempty"` // how often the SYN was sent
 	// End is open, closed, reset by client or reset by server.
 	End      string     `json:"end,omitempty" yaml:"end,omitempty"`

@@ -63,6 +63,9 @@ func (r *resolver) handshake(c *conn) *Handshake {
 		}
 	case "refused":
 		h.By = f.Tuple.Destination.String()
+		if onlyRefused(f) {
+			h.Took = f.Last.Sub(f.Client.SYNTime).String()
+		}
 	case "unreachable":
 		h.By = f.Fault.From.String()
 	}
@@ -134,6 +137,9 @@ func packetText(f *store.Flow, packet int) (string, time.Time) {
 		what, at, back = fmt.Sprintf("SYN/ACK, seq %d%s", f.Server.ISN, stamp(&f.Server)), f.Server.SYNTime, true
 	case packet == f.Server.RST && packet > 0:
 		what, back = "RST", true
+		if onlyRefused(f) {
+			at = f.Last
+		}
 	case packet == f.Client.RST && packet > 0:
 		what = "RST"
 	case packet == f.Client.FIN && packet > 0:
@@ -159,6 +165,12 @@ func packetText(f *store.Flow, packet int) (string, time.Time) {
 		text += " (" + f.Encapsulation + ")"
 	}
 	return text, at
+}
+
+// onlyRefused tells whether a flow is one SYN and the reset that came back: then
+// the time of the last packet is the reset's.
+func onlyRefused(f *store.Flow) bool {
+	return f.Client.Packets == 1 && f.Server.Packets == 1 && f.Client.SYN > 0 && f.Server.RST > 0
 }
 
 func stamp(h *record.Half) string {
