@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -26,15 +25,6 @@ func (r *resolver) evidence(pos record.Pos) []Evidence {
 	e := Evidence{Artifact: r.artifacts[s.Artifact].Path, Line: pos.Line, Packet: pos.Packet, Pointer: pos.Pointer}
 	if e.Pointer != "" && e.Line == 1 {
 		e.Line = 0 // the document is the whole artifact
-	}
-	if pos.Packet > 0 {
-		text, at, err := r.quotePacket(pos)
-		r.keep(err)
-		e.Text = clipText(text)
-		if !at.IsZero() {
-			e.Time = at.Format(time.RFC3339Nano)
-		}
-		return []Evidence{e}
 	}
 	text, err := r.quote(s, pos)
 	r.keep(err)

@@ -51,10 +51,15 @@ func (r *resolver) relayStep(c *conn, cur record.Tuple, at *place) (step, bool, 
 	s.ts = kept
 	why := "captures show what the proxy carried on: " + tierSays[weakest(kept)]
 	announced := weakest(kept) == record.TierAnnounced
+	more := ""
+	if n := unseenRequests(group, kept); requests && n > 0 {
+		more = fmt.Sprintf("; where %d more requests went is not known", n)
+	}
 	if len(hosts) > 1 {
-		r.relayedApart(c, kept, hosts, why, announced)
+		r.relayedApart(c, kept, hosts, why, more, announced)
 		return s, true, nil
 	}
+	why += more
 	s.after = kept[0].After
 	if !r.oneUpstream(kept) {
 		s.after.Source = netip.AddrPort{}
@@ -129,7 +134,7 @@ func weakest(list []record.Translation) record.Tier {
 
 // relayedApart answers for a connection whose requests a proxy sent to several
 // hosts.
-func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[netip.AddrPort]int, why string, announced bool) {
+func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[netip.AddrPort]int, why, more string, announced bool) {
 	total := 0
 	for _, n := range hosts {
 		total += n
@@ -143,18 +148,27 @@ func (r *resolver) relayedApart(c *conn, list []record.Translation, hosts map[ne
 		}
 		c.backends = append(c.backends, Backend{Party: r.party(a, ""), Reason: fmt.Sprintf("%d of %d requests", hosts[a], total), Evidence: r.evidenceOf(ts)})
 	}
-	sent := 0
-	for _, v := range c.views {
-		sent = max(sent, v.Exchanged)
-	}
 	c.verdict = Deduced
 	if announced {
 		c.verdict = Observed
 	}
-	c.reason = fmt.Sprintf("%s: %d requests over %d backends", why, total, len(hosts))
-	if sent > total {
-		c.reason += fmt.Sprintf("; where %d more went is not known", sent-total)
+	c.reason = fmt.Sprintf("%s: %d requests over %d backends%s", why, total, len(hosts), more)
+}
+
+// unseenRequests is how many requests of a connection the proxy was not seen to
+// carry on. A translation that counts none speaks for the whole connection.
+func unseenRequests(group []view, list []record.Translation) int {
+	sent, told := 0, 0
+	for i := range group {
+		sent = max(sent, group[i].Exchanged)
 	}
+	for _, t := range list {
+		if t.Requests == 0 {
+			return 0
+		}
+		told += t.Requests
+	}
+	return max(sent-told, 0)
 }
 
 // flowHolding is the flow of a tuple that holds a packet.

@@ -96,27 +96,12 @@ func (r *resolver) packets(f *store.Flow) []Evidence {
 
 // packetEvidence points to one packet of a flow.
 func (r *resolver) packetEvidence(f *store.Flow, packet int) []Evidence {
-	pos := record.Pos{Section: f.Section, Packet: packet}
 	text, at := packetText(f, packet)
-	r.quoted[pos] = text
-	out := r.evidence(pos)
-	if len(out) > 0 && !at.IsZero() {
-		out[0].Time = at.Format(time.RFC3339Nano)
+	e := Evidence{Artifact: r.artifacts[r.sections[f.Section].Artifact].Path, Packet: packet, Text: clipText(text)}
+	if !at.IsZero() {
+		e.Time = at.Format(time.RFC3339Nano)
 	}
-	return out
-}
-
-// quotePacket says in a line what a packet is, as tcpdump would.
-func (r *resolver) quotePacket(pos record.Pos) (text string, at time.Time, err error) {
-	if text, ok := r.quoted[pos]; ok {
-		return text, time.Time{}, nil
-	}
-	f, err := r.st.FlowAt(pos.Section, pos.Packet)
-	if err != nil || f == nil {
-		return "", time.Time{}, err
-	}
-	text, at = packetText(f, f.Packet)
-	return text, at, nil
+	return []Evidence{e}
 }
 
 // packetText says what one packet of a flow is, and when it passed, as far as
