@@ -13,7 +13,6 @@ import (
 	"whichbackend/analyze/pcap/match"
 	"whichbackend/analyze/pcap/relay"
 	"whichbackend/analyze/record"
-	"whichbackend/store"
 )
 
 // captures is what is put together of all captures of a case.
@@ -184,75 +183,6 @@ func (f *filler) captured(a *record.Artifact, s *record.Section) *captured {
 		f.warnings = append(f.warnings, a.Path+": more captures than are held against each other; its flows stand alone")
 	}
 	return &captured{f, s, matched}
-}
-
-// databaseCapture takes over what a database says of a capture: the packets are
-// not in it.
-func (f *filler) databaseCapture(c *Case, section int, s *record.Section) error {
-	f.captures.renumbered[section] = s.ID
-	to := f.captured(f.artifacts[s.Artifact-1], s)
-	interfaces, err := c.Interfaces()
-	if err != nil {
-		return err
-	}
-	for _, i := range interfaces {
-		if i.Section == section {
-			i.Section = s.ID
-			f.s.Interface(&i)
-		}
-	}
-	undecoded, err := c.AllUndecoded()
-	if err != nil {
-		return err
-	}
-	for _, u := range undecoded {
-		if u.Section == section {
-			to.Undecoded(&u)
-		}
-	}
-	owners, err := c.Owners()
-	if err != nil {
-		return err
-	}
-	for _, o := range owners {
-		if o.Section == section {
-			o.Section = s.ID
-			f.s.Owner(&o)
-		}
-	}
-	return c.FlowsIn(section, func(x *store.Flow) error {
-		x.Section = s.ID
-		f.s.Flow(&x.Flow)
-		if to.holds() {
-			f.captures.matcher.Add(&x.Flow, match.Place{Capture: s.Artifact, Clock: clockKey(s.Artifact)})
-		}
-		return nil
-	})
-}
-
-// databaseRelays takes over what proxies carried on, which a database tells no
-// more from its flows.
-func (f *filler) databaseRelays(c *Case) error {
-	found, err := c.found()
-	if err != nil {
-		return err
-	}
-	for _, u := range found.Unused {
-		if u.Proxy {
-			if f.captures.unanswered == nil {
-				f.captures.unanswered = map[string]int{}
-			}
-			f.captures.unanswered[u.Why] += u.Flows
-		}
-	}
-	list, err := c.Crossings()
-	for _, t := range list {
-		if t.Relay {
-			t.Section, t.Behind.Section = f.captures.renumbered[t.Section], f.captures.renumbered[t.Behind.Section]
-			f.s.Translation(&t)
-		}
-	}
-	return err
 }
 
 // found is what the captures of a kept case say about each other.
