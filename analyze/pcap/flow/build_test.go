@@ -3,6 +3,7 @@ package flow
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"whichbackend/analyze/pcap"
 	"whichbackend/analyze/record"
+	"whichbackend/fixtures/traffic"
 )
 
 // found keeps what Read gives.
@@ -219,3 +221,10 @@ const (
 	ack    = flagACK
 	push   = flagACK | flagPSH
 )
+
+// generate writes a capture of many connections at once, and returns the number
+// of packets.
+func generate(w io.Writer, flows, live int) (packets int, err error) {
+	m, err := traffic.Shape{Size: int64(flows) * 6000, Flows: flows, Live: live, Snaplen: 262144, Seed: 1, HTTP: true}.Write(w)
+	return m.Packets, err
+}
