@@ -93,13 +93,13 @@ func (b *bulk) write(args []any) error {
 // loader is the state of a case that is being filled. Its error is sticky:
 // after the first one nothing is written, and Finish returns it.
 type loader struct {
-	tx                                                                             *sql.Tx
-	sockets, translations, services, backends, owners, addresses, problems, blocks bulk
-	flows, conversations, crossings, interfaces, undecoded                         bulk
-	service, flow                                                                  int
-	half                                                                           []byte
-	indexed                                                                        chan error // see FlowsDone
-	err                                                                            error
+	tx                                                                                       *sql.Tx
+	sockets, translations, services, backends, owners, addresses, readings, problems, blocks bulk
+	flows, conversations, crossings, interfaces, undecoded                                   bulk
+	service, flow                                                                            int
+	half                                                                                     []byte
+	indexed                                                                                  chan error // see FlowsDone
+	err                                                                                      error
 }
 
 func newLoader(db *sql.DB) (*loader, error) {
@@ -109,7 +109,7 @@ func newLoader(db *sql.DB) (*loader, error) {
 	}
 	l := &loader{tx: tx}
 	for table, b := range map[string]*bulk{"socket": &l.sockets, "translation": &l.translations, "service": &l.services,
-		"backend": &l.backends, "owner": &l.owners, "address": &l.addresses, "problem": &l.problems, "block": &l.blocks,
+		"backend": &l.backends, "owner": &l.owners, "address": &l.addresses, "reading": &l.readings, "problem": &l.problems, "block": &l.blocks,
 		"flow": &l.flows, "conversation": &l.conversations, "crossing": &l.crossings, "interface": &l.interfaces, "undecoded": &l.undecoded} {
 		b.tx, b.table = tx, table
 	}
@@ -211,6 +211,11 @@ func (s *Store) Address(a *record.Address) {
 	s.in.keep(s.in.addresses.add(a.Section, a.Line, none(a.Pointer), a.Prefix.String(), a.Device, a.Peer))
 }
 
+// Reading stores what a listing says of the state of something.
+func (s *Store) Reading(r *record.Reading) {
+	s.in.keep(s.in.readings.add(r.Section, r.Line, none(r.Pointer), r.Subject, r.Name, r.Value, r.Number))
+}
+
 // Problem stores one problem.
 func (s *Store) Problem(p *record.Problem) {
 	s.in.keep(s.in.problems.add(p.Section, p.Line, none(p.Packet), none(p.Pointer), p.Text, p.Why))
@@ -247,7 +252,7 @@ func (s *Store) Finish(inputs []Input, artifacts []*record.Artifact, sections []
 		l.keep(st.add(x.ID, x.Artifact, x.Line, x.Format, x.Tool, x.Command, x.Scope.Host, string(x.Scope.Kind), x.Scope.Namespace, x.Scope.Name, x.Lines, x.Understood, x.Ignored, x.Unknown))
 	}
 	l.keep(st.flush())
-	for _, b := range []*bulk{&l.sockets, &l.translations, &l.services, &l.backends, &l.owners, &l.addresses, &l.problems, &l.blocks,
+	for _, b := range []*bulk{&l.sockets, &l.translations, &l.services, &l.backends, &l.owners, &l.addresses, &l.readings, &l.problems, &l.blocks,
 		&l.flows, &l.conversations, &l.crossings, &l.interfaces, &l.undecoded} {
 		l.keep(b.settle())
 	}

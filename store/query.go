@@ -134,6 +134,16 @@ func (s *Store) Addresses() ([]record.Address, error) {
 	})
 }
 
+// Readings returns all readings.
+func (s *Store) Readings() ([]record.Reading, error) {
+	return query(s, "SELECT section, line, pointer, subject, name, value, number FROM reading ORDER BY rowid", func(r *sql.Rows) (x record.Reading, err error) {
+		var ptr sql.NullString
+		err = r.Scan(&x.Section, &x.Line, &ptr, &x.Subject, &x.Name, &x.Value, &x.Number)
+		x.Pointer = ptr.String
+		return x, err
+	})
+}
+
 const socketColumns = "section, line, pointer, protocol, state, local, remote, local_cut, remote_cut, uid, pid, program, inode, cookie, bytes_sent, bytes_acked, bytes_received, recv_q, send_q FROM socket "
 
 // Sockets calls f for every socket.

@@ -55,6 +55,9 @@ CREATE TABLE owner (
 
 CREATE TABLE address (section INTEGER, line INTEGER, pointer TEXT, prefix TEXT, device TEXT, peer TEXT);
 
+-- What listings say of the state of something: counters, limits, words.
+CREATE TABLE reading (section INTEGER, line INTEGER, pointer TEXT, subject TEXT, name TEXT, value TEXT, number INTEGER);
+
 -- What the collector could not record, from the manifest.
 CREATE TABLE missing (input INTEGER, host TEXT, what TEXT, because TEXT, detail TEXT);
 

@@ -186,10 +186,10 @@ func TestRoundTrip(t *testing.T) {
 	s := create(t)
 	n := 0
 	section := record.Section{ID: 1, Artifact: 1}
-	k, t1, v, o, a, p := filled[record.Socket](&n), filled[record.Translation](&n), filled[record.Service](&n), filled[record.Owner](&n), filled[record.Address](&n), filled[record.Problem](&n)
+	k, t1, v, o, a, reading, p := filled[record.Socket](&n), filled[record.Translation](&n), filled[record.Service](&n), filled[record.Owner](&n), filled[record.Address](&n), filled[record.Reading](&n), filled[record.Problem](&n)
 	k.LocalCut, k.RemoteCut = "", ""
 	t1.Tier, t1.Behind, t1.Relay, t1.Requests = "", record.Pos{}, false, 0 // of captures, below
-	k.Section, t1.Section, v.Section, o.Section, a.Section, p.Section = 1, 1, 1, 1, 1, 1
+	k.Section, t1.Section, v.Section, o.Section, a.Section, reading.Section, p.Section = 1, 1, 1, 1, 1, 1, 1
 	for i := range v.Backends {
 		v.Backends[i].Pos.Section = 1
 	}
@@ -204,6 +204,7 @@ func TestRoundTrip(t *testing.T) {
 	s.Owner(o)
 	s.Owner(&record.Owner{Pos: record.Pos{Section: 1}})
 	s.Address(a)
+	s.Reading(reading)
 	s.Problem(p)
 	s.Missing(0, Missing{Host: "h", What: "w", Because: "b", Detail: "d"})
 	s.SetMeta("key", "value")
@@ -239,6 +240,8 @@ func TestRoundTrip(t *testing.T) {
 	same("owners", owners, []record.Owner{*o, {Pos: record.Pos{Section: 1}}})
 	addresses, err3 := s.Addresses()
 	same("addresses", addresses, []record.Address{*a}, noPacket)
+	readings, err10 := s.Readings()
+	same("readings", readings, []record.Reading{*reading}, noPacket)
 	problems, err4 := s.Problems(1)
 	same("problems", problems, []record.Problem{*p})
 	missing, err5 := s.AllMissing()
@@ -251,7 +254,7 @@ func TestRoundTrip(t *testing.T) {
 	same("sections", sections, []record.Section{section})
 	value, err9 := s.Meta("key")
 	same("meta", value, "value")
-	for _, err := range []error{err, err2, err3, err4, err5, err6, err7, err8, err9} {
+	for _, err := range []error{err, err2, err3, err4, err5, err6, err7, err8, err9, err10} {
 		if err != nil {
 			t.Error(err)
 		}

@@ -74,6 +74,10 @@ UNION ALL
 SELECT substr(d.prefix, 1, instr(d.prefix, '/') - 1), s.kind, s.namespace, s.name, s.host, '', '', '', NULL, '', a.path, d.line, d.pointer, NULL
 FROM address d JOIN section s ON s.id = d.section JOIN artifact a ON a.id = s.artifact;
 
+CREATE VIEW readings AS
+SELECT r.subject, r.name, r.value, r.number, s.format, s.host, s.kind AS scope, s.namespace, s.name AS scope_name, a.path AS artifact, r.line, r.pointer
+FROM reading r JOIN section s ON s.id = r.section JOIN artifact a ON a.id = s.artifact;
+
 CREATE VIEW problems AS
 SELECT a.path AS artifact, p.line, p.pointer, p.text, p.why, s.format, p.packet
 FROM problem p JOIN section s ON s.id = p.section JOIN artifact a ON a.id = s.artifact;

@@ -17,6 +17,7 @@ func (ciliumDiscard) Translation(*record.Translation) {}
 func (ciliumDiscard) Service(*record.Service)         {}
 func (ciliumDiscard) Owner(*record.Owner)             {}
 func (ciliumDiscard) Address(*record.Address)         {}
+func (ciliumDiscard) Reading(*record.Reading)         {}
 func (ciliumDiscard) Problem(*record.Problem)         {}
 
 // BenchmarkCiliumCT reads a table of 10000 connections. The one allocation a

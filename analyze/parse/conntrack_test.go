@@ -36,6 +36,7 @@ func (n *nothing) Translation(*record.Translation) { n.translations++ }
 func (n *nothing) Service(*record.Service)         {}
 func (n *nothing) Owner(*record.Owner)             {}
 func (n *nothing) Address(*record.Address)         {}
+func (n *nothing) Reading(*record.Reading)         {}
 func (n *nothing) Problem(*record.Problem)         { n.problems++ }
 
 // conntrackTable makes a table of n rows with addresses of a kind.

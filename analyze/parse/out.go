@@ -13,6 +13,7 @@ type Sink interface {
 	Service(*record.Service)
 	Owner(*record.Owner)
 	Address(*record.Address)
+	Reading(*record.Reading)
 	Problem(*record.Problem)
 }
 
@@ -66,6 +67,9 @@ func (o *Out) Owner(w record.Owner) { o.stamp(&w.Pos); o.sink.Owner(&w) }
 
 // Address emits an address of a network namespace.
 func (o *Out) Address(a record.Address) { o.stamp(&a.Pos); o.sink.Address(&a) }
+
+// Reading emits what a listing says of the state of something.
+func (o *Out) Reading(r record.Reading) { o.stamp(&r.Pos); o.sink.Reading(&r) }
 
 // stamp completes a position. A parser that emits after the fact has set Line
 // (or Pointer) itself.

@@ -47,6 +47,7 @@ func (c *collector) Translation(t *record.Translation) { c.add("translation", t.
 func (c *collector) Service(s *record.Service)         { c.add("service", s.Pos, s) }
 func (c *collector) Owner(o *record.Owner)             { c.add("owner", o.Pos, o) }
 func (c *collector) Address(a *record.Address)         { c.add("address", a.Pos, a) }
+func (c *collector) Reading(r *record.Reading)         { c.add("reading", r.Pos, r) }
 func (c *collector) Problem(p *record.Problem) {
 	if p.Line > c.maxLine {
 		c.maxLine = p.Line

@@ -379,3 +379,20 @@ type Address struct {
 	// or "link-netnsid N" as printed; "" when the listing does not tell.
 	Peer string
 }
+
+// Reading is what a listing says of the state of something at its moment: a
+// counter of a table, a limit of the kernel, what a neighbour or a proxy is
+// said to be.
+type Reading struct {
+	Pos
+	// Subject is what it is said of, "" when of the whole place: "cpu 0",
+	// "10.244.1.3 dev eth0", "proxy default/client".
+	Subject string
+	// Name is what is said, in the listing's own word: insert_failed,
+	// nf_conntrack_max, state, CDS.
+	Name string
+	// Value is the listing's own word, or the number as printed.
+	Value string
+	// Number is Value where that is a number, else 0.
+	Number int64
+}

@@ -107,6 +107,7 @@ type Connection struct {
 	Gaps      []Gap      `json:"gaps" yaml:"gaps"`
 	Conflicts []Conflict `json:"conflicts" yaml:"conflicts"`
 	seen      []Seen
+	of        *conn // what it was written from
 }
 
 // SeenIn are the flows of captures that show the connection, along its path.

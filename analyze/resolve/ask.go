@@ -230,7 +230,7 @@ func clusterService(cluster string) (Party, bool) {
 func (r *resolver) build(c *conn) Connection {
 	out := Connection{Protocol: protocolName(c.protocol), State: c.state, Granularity: "connection", Client: r.clientParty(c), Service: r.dialled(c),
 		Verdict: c.verdict, Reason: c.reason, Backends: []Backend{}, Mechanisms: []string{}, Hops: []Hop{}, Gaps: []Gap{}, Conflicts: []Conflict{},
-		MayHaveDialled: r.mayHaveDialled(c), Handshake: r.handshake(c), Captures: r.sightings(c)}
+		of: c, MayHaveDialled: r.mayHaveDialled(c), Handshake: r.handshake(c), Captures: r.sightings(c)}
 	if len(c.requests) > 0 {
 		out.Granularity = "request"
 	}

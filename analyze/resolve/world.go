@@ -23,6 +23,7 @@ type world struct {
 	rank      map[int]int  // of a section, in the order of artifact paths
 	current   map[int]bool // sections that belong to the moment asked for
 	places    []*place
+	created   map[int]int64  // when an input was recorded, in nanoseconds since 1970; 0: not told
 	placeOf   map[int]*place // by section
 	byKey     map[record.Scope]*place
 	owners    map[netip.Addr][]*owner
@@ -42,7 +43,7 @@ type world struct {
 
 // see reads the world of a case.
 func see(st *store.Store, view View) (*world, error) {
-	w := &world{st: st, view: view, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, rank: map[int]int{},
+	w := &world{st: st, view: view, artifacts: map[int]record.Artifact{}, sections: map[int]*record.Section{}, created: map[int]int64{}, rank: map[int]int{},
 		current: map[int]bool{}, placeOf: map[int]*place{}, byKey: map[record.Scope]*place{}, owners: map[netip.Addr][]*owner{}, names: map[netip.Addr]string{},
 		byAddress: map[netip.AddrPort][]service{}, byIP: map[netip.Addr][]service{}, byPort: map[uint16][]service{},
 		byName: map[string][]service{}, clusters: map[string][]service{}, numbers: map[backendKey]numbered{}}
@@ -71,7 +72,7 @@ func (w *world) readArtifacts() error {
 	if err != nil {
 		return err
 	}
-	created := map[int]int64{}
+	created := w.created
 	for _, i := range inputs {
 		created[i.ID] = i.Created
 	}

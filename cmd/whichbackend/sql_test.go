@@ -78,7 +78,7 @@ func TestSQLFormats(t *testing.T) {
 func TestSchemaDocument(t *testing.T) {
 	bundle := fixtures + "/swarm/bundle.tar.gz"
 	doc := sections(t, "../../docs/schema.md")
-	for _, view := range []string{"artifacts", "sockets", "translations", "services", "owners", "problems", "flows", "captures"} {
+	for _, view := range []string{"artifacts", "sockets", "translations", "services", "owners", "readings", "problems", "flows", "captures"} {
 		title := ""
 		for k := range doc {
 			if strings.HasPrefix(k, view+":") {

@@ -1,0 +1,7 @@
+package check
+
+// Rules are all rules, in the order in which findings of one severity are
+// listed.
+var Rules = []Rule{
+	serviceWithoutEndpoints,
+}
