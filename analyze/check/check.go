@@ -6,6 +6,7 @@ package check
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -116,6 +117,8 @@ type Case struct {
 	Load   *load.Case
 	Answer *resolve.Answer // every connection
 	failed error
+	chosen []*chosen                     // by choices, once
+	owners map[netip.Addr][]record.Owner // by holders, once
 }
 
 // fail keeps the first error of a look-up; the check ends with it.

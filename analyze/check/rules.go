@@ -4,4 +4,11 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// What tables lead to.
+	staleTranslation,
+	addressReused,
+	backendRemoved,
+	backendNotReady,
+	backendTerminating,
 }
