@@ -4,4 +4,10 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
+	swarmStaleMember,
+	ipvsUnknownDestination,
+	ipvsMissingDestination,
+	ipvsWeightZero,
 }
