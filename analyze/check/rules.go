@@ -7,6 +7,10 @@ var Rules = []Rule{
 
 	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
 	swarmStaleMember,
+	swarmAddressOverlap,
+	swarmMarkMismatch,
+	rulesBehindEndpoints,
+	ipvsStaleConnection,
 	ipvsUnknownDestination,
 	ipvsMissingDestination,
 	ipvsWeightZero,
