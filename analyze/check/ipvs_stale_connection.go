@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"whichbackend/analyze/record"
 	"whichbackend/analyze/resolve"
@@ -117,6 +118,6 @@ func (k *Case) staleFinding(g *group[staleKey], tasks *swarmTasks, hints map[str
 	f.Title = fmt.Sprintf("IPVS on %s still sends %s to %s, which is no destination of it any more and is held by %s",
 		placeName(v.place), k.virtualName(v, k.behindVirtual(v, hints, tasks)), to, called(h.Party))
 	f.Objects = []Object{ipvsTable(v.place), object(resolve.Party{Address: to.String(), Kind: h.Kind, Namespace: h.Namespace, Name: h.Name, Host: h.Host})}
-	f.Evidence = k.evidence(append(g.at[:min(len(g.at), MaxEvidence/2):MaxEvidence/2], v.at...)...)
+	f.Evidence = k.evidence(slices.Concat(g.at[:min(len(g.at), MaxEvidence/2)], v.at)...)
 	return f
 }
