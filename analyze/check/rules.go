@@ -11,4 +11,14 @@ var Rules = []Rule{
 	backendRemoved,
 	backendNotReady,
 	backendTerminating,
+
+	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
+	swarmStaleMember,
+	swarmAddressOverlap,
+	swarmMarkMismatch,
+	rulesBehindEndpoints,
+	ipvsStaleConnection,
+	ipvsUnknownDestination,
+	ipvsMissingDestination,
+	ipvsWeightZero,
 }
