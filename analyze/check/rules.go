@@ -4,4 +4,8 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// Sockets, spread and clocks.
+	unevenSpread,
+	backendIdle,
 }
