@@ -21,6 +21,7 @@ var Rules = []Rule{
 	ipvsUnknownDestination,
 	ipvsMissingDestination,
 	ipvsWeightZero,
+
 	// Sockets, spread and clocks.
 	unevenSpread,
 	backendIdle,
