@@ -4,4 +4,12 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// What listings say of the state of tables, neighbours and proxies.
+	conntrackFull,
+	conntrackInsertFailed,
+	conntrackEarlyDrop,
+	conntrackInvalid,
+	proxyStale,
+	neighbourFailed,
 }
