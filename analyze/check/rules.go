@@ -25,4 +25,11 @@ var Rules = []Rule{
 	// Sockets, spread and clocks.
 	unevenSpread,
 	backendIdle,
+	// What listings say of the state of tables, neighbours and proxies.
+	conntrackFull,
+	conntrackInsertFailed,
+	conntrackEarlyDrop,
+	conntrackInvalid,
+	proxyStale,
+	neighbourFailed,
 }
