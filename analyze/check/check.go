@@ -116,6 +116,7 @@ type Case struct {
 	Load   *load.Case
 	Answer *resolve.Answer // every connection
 	failed error
+	cilium *ciliumTables // what the rules about Cilium share, once it is read
 }
 
 // fail keeps the first error of a look-up; the check ends with it.

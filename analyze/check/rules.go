@@ -4,4 +4,6 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	ciliumBackendMissing,
 }
