@@ -29,6 +29,8 @@ type ciliumNode struct {
 	backends, revnats       map[uint32]record.Pos
 	allBackends, allRevNATs bool
 	dumped                  map[int]bool // maps dumps that list backends
+	byNumber                map[uint32][]Listed
+	byAddress               map[netip.AddrPort][]Listed // those that have no number
 }
 
 // Listed is the resolver's, named here because every rule on Cilium uses it.
@@ -88,7 +90,8 @@ func (k *Case) ciliumAll() *ciliumTables {
 func (c *ciliumTables) node(place record.Scope) *ciliumNode {
 	n := c.of[place]
 	if n == nil {
-		n = &ciliumNode{place: place, backends: map[uint32]record.Pos{}, revnats: map[uint32]record.Pos{}, dumped: map[int]bool{}}
+		n = &ciliumNode{place: place, backends: map[uint32]record.Pos{}, revnats: map[uint32]record.Pos{}, dumped: map[int]bool{},
+			byNumber: map[uint32][]Listed{}, byAddress: map[netip.AddrPort][]Listed{}}
 		c.of[place] = n
 		c.nodes = append(c.nodes, n)
 	}
@@ -126,6 +129,14 @@ func (n *ciliumNode) add(k *Case, l Listed) {
 		n.allRevNATs = n.allRevNATs || whole
 	default:
 		n.datapath = append(n.datapath, l)
+	}
+	if l.Type == "backends" || l.Type == "revnat" {
+		return
+	}
+	if l.ID != 0 {
+		n.byNumber[l.ID] = append(n.byNumber[l.ID], l)
+	} else {
+		n.byAddress[l.Address] = append(n.byAddress[l.Address], l)
 	}
 }
 
@@ -180,8 +191,8 @@ func (k *Case) readCiliumEntries() {
 // any state, and whether one of them is known to name every backend.
 func (n *ciliumNode) known(o *ciliumChoice) (list map[netip.AddrPort]bool, whole bool) {
 	list = map[netip.AddrPort]bool{}
-	for _, l := range slices.Concat(n.agent, n.datapath) {
-		if l.ID != o.service && (l.ID != 0 || l.Address != o.vip) || l.Protocol != 0 && l.Protocol != o.protocol {
+	for _, l := range slices.Concat(n.byNumber[o.service], n.byAddress[o.vip]) {
+		if l.Protocol != 0 && l.Protocol != o.protocol {
 			continue
 		}
 		addressed := true

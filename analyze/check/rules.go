@@ -6,4 +6,6 @@ var Rules = []Rule{
 	serviceWithoutEndpoints,
 
 	ciliumBackendMissing,
+	ciliumBackendReused,
+	ciliumRevNAT,
 }
