@@ -3,7 +3,6 @@ package check
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"whichbackend/analyze/record"
@@ -140,10 +139,11 @@ func (n *ciliumNode) add(k *Case, l Listed) {
 	}
 }
 
-// wholeListing tells that no line of a listing was lost or not understood.
+// wholeListing tells that no line of a listing was lost or not understood, and
+// that no filter behind the command is known to have taken lines away.
 func (k *Case) wholeListing(section int) bool {
 	s := k.Section(section)
-	return s != nil && s.Unknown == 0 && !k.Truncated(section)
+	return s != nil && s.Unknown == 0 && !k.Truncated(section) && !strings.Contains(s.Command, "|")
 }
 
 // readCiliumEntries joins the service entries of the connection tables to the
@@ -219,10 +219,7 @@ func (k *Case) ofChoices(entries map[record.Pos]bool) []*resolve.Connection {
 
 // serviceName is how titles call the service behind an address of a node.
 func (k *Case) serviceName(a netip.AddrPort, p record.Protocol, host string) string {
-	if p == 0 {
-		p = record.TCP
-	}
-	for _, l := range k.Listings(a, p, host) {
+	for _, l := range k.Listings(a, orTCP(p), host) {
 		return called(l.Party)
 	}
 	return a.String()
@@ -234,22 +231,4 @@ func (k *Case) holder(a netip.AddrPort, host string) string {
 		return name + " (" + a.String() + ")"
 	}
 	return a.String()
-}
-
-// listed joins names for a title: the first few, and how many more there are.
-func listed(names []string) string {
-	names = slices.Compact(names)
-	const most = 3
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
-	}
-	return strings.Join(names, ", ")
-}
-
-// several counts things in a title: "3 connections", "1 connection".
-func several(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
 }

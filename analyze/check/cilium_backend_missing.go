@@ -2,7 +2,6 @@ package check
 
 import (
 	"net/netip"
-	"slices"
 
 	"whichbackend/analyze/record"
 )
@@ -44,7 +43,6 @@ func findMissingCiliumBackends(k *Case) (found []Finding, judged bool) {
 		for _, l := range d.services {
 			names = append(names, k.serviceName(l.Address, l.Protocol, n.place.Host))
 		}
-		slices.Sort(names)
 		entries := map[record.Pos]bool{}
 		for _, o := range k.cilium.order {
 			entries[o.at] = o.node == n && d.numbers[o.number]

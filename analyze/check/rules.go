@@ -8,4 +8,5 @@ var Rules = []Rule{
 	ciliumBackendMissing,
 	ciliumBackendReused,
 	ciliumRevNAT,
+	ciliumAgentDatapath,
 }
