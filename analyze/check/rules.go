@@ -25,6 +25,7 @@ var Rules = []Rule{
 	// Sockets, spread and clocks.
 	unevenSpread,
 	backendIdle,
+
 	// What listings say of the state of tables, neighbours and proxies.
 	conntrackFull,
 	conntrackInsertFailed,
@@ -32,4 +33,10 @@ var Rules = []Rule{
 	conntrackInvalid,
 	proxyStale,
 	neighbourFailed,
+
+	// Cilium.
+	ciliumBackendMissing,
+	ciliumBackendReused,
+	ciliumRevNAT,
+	ciliumAgentDatapath,
 }
