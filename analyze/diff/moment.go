@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"whichbackend/analyze/check"
+	"whichbackend/analyze/load"
 	"whichbackend/analyze/record"
 	"whichbackend/analyze/resolve"
 )
@@ -62,8 +63,12 @@ const (
 	serverSocket
 )
 
-// Take keeps what is to be compared of a case that was opened for a check.
-func Take(k *check.Case, input string) (*Moment, error) {
+// Take resolves and checks a case, and keeps what is to be compared of it.
+func Take(c *load.Case, input string) (*Moment, error) {
+	k, err := check.Open(c, resolve.View{})
+	if err != nil {
+		return nil, err
+	}
 	m := &Moment{info: Info{Input: input, Hosts: []Host{}, Connections: len(k.Answer.Connections)}, inputs: k.Answer.Inputs,
 		bySection: map[int]int{}, kinds: map[kind][]int{}}
 	m.warnings = append(append(m.warnings, k.Answer.Warnings...), k.Load.Warnings...)
@@ -72,7 +77,6 @@ func Take(k *check.Case, input string) (*Moment, error) {
 			return nil, err
 		}
 	}
-	var err error
 	if m.findings, err = k.Check(); err != nil {
 		return nil, err
 	}

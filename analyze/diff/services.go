@@ -58,14 +58,20 @@ func (m *Moment) readServices(k source) {
 }
 
 // serviceNames finds the names of addresses, which some listings do not tell.
-func serviceNames(moments []*Moment) map[netipKey]string {
-	out := map[netipKey]string{}
+func serviceNames(moments []*Moment) map[dialled]string {
+	out := map[dialled]string{}
 	for _, m := range moments {
 		for i := range m.services {
 			s := &m.services[i]
 			name := groupName(s.party)
-			if k := (netipKey{s.ip, s.address}); s.address.IsValid() && s.party.Name != "" && s.cluster == "" && (out[k] == "" || name < out[k]) {
-				out[k] = name
+			protocols := []record.Protocol{s.ip}
+			if s.ip == 0 {
+				protocols = []record.Protocol{0, record.TCP, record.UDP}
+			}
+			for _, ip := range protocols {
+				if k := (dialled{ip, s.address}); s.address.IsValid() && s.party.Name != "" && s.cluster == "" && (out[k] == "" || name < out[k]) {
+					out[k] = name
+				}
 			}
 		}
 	}
@@ -74,15 +80,15 @@ func serviceNames(moments []*Moment) map[netipKey]string {
 
 func groupName(p resolve.Party) string { return "svc " + p.Namespace + "/" + p.Name }
 
-func groupOf(names map[netipKey]string, ip record.Protocol, a netip.AddrPort) string {
-	if name := names[netipKey{ip, a}]; name != "" {
+func groupOf(names map[dialled]string, ip record.Protocol, a netip.AddrPort) string {
+	if name := names[dialled{ip, a}]; name != "" {
 		return name
 	}
 	return fmt.Sprintf("%d %s", ip, a)
 }
 
 // group gives the services of a moment the word that all moments share.
-func (m *Moment) group(names map[netipKey]string) {
+func (m *Moment) group(names map[dialled]string) {
 	for i := range m.services {
 		s := &m.services[i]
 		switch {
@@ -96,6 +102,13 @@ func (m *Moment) group(names map[netipKey]string) {
 			s.group = fmt.Sprintf("mark %d", s.mark)
 		}
 	}
+}
+
+func sortedViews(m map[view]*said) []view {
+	return slices.SortedFunc(maps.Keys(m), func(a, b view) int {
+		return cmp.Or(strings.Compare(a.group, b.group), strings.Compare(string(a.source), string(b.source)), strings.Compare(a.place.Host, b.place.Host), strings.Compare(string(a.place.Kind), string(b.place.Kind)),
+			strings.Compare(a.place.Namespace, b.place.Namespace), strings.Compare(a.place.Name, b.place.Name), strings.Compare(a.format, b.format))
+	})
 }
 
 // said is what one listing says of one service, put together.
@@ -113,7 +126,7 @@ type view struct {
 	group  string
 	source record.Source
 	place  record.Scope
-	name   string // of the file, since several hold different halves
+	format string
 }
 
 func (m *Moment) views() map[view]*said {
@@ -156,7 +169,8 @@ func (s *step) services() {
 	before, after := s.before.views(), s.after.views()
 	changes := map[changeKey]*Change{}
 	at := map[string]map[netip.AddrPort][]string{} // who lists a backend after
-	for v, x := range after {
+	for _, v := range sortedViews(after) {
+		x := after[v]
 		for a := range x.backends {
 			if at[v.group] == nil {
 				at[v.group] = map[netip.AddrPort][]string{}
@@ -203,7 +217,8 @@ func compareChanges(a, b changeKey) int {
 
 // viewsLeft notes what a listing named before and does not name after.
 func (s *step) viewsLeft(before, after map[view]*said, note func(changeKey, *said, string)) {
-	for v, x := range before {
+	for _, v := range sortedViews(before) {
+		x := before[v]
 		l := &s.before.listings[x.listing]
 		if missing := s.after.again(l); missing != "" {
 			s.lacks("after", "services", missing).Count++
@@ -228,7 +243,8 @@ func (s *step) viewsLeft(before, after map[view]*said, note func(changeKey, *sai
 
 // viewsCame notes what a listing names after and did not name before.
 func (s *step) viewsCame(before, after map[view]*said, note func(changeKey, *said, string)) {
-	for v, y := range after {
+	for _, v := range sortedViews(after) {
+		y := after[v]
 		l := &s.after.listings[y.listing]
 		if missing := s.before.again(l); missing != "" {
 			s.lacks("before", "services", missing).Count++

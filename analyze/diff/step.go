@@ -40,7 +40,7 @@ type step struct {
 	*Diff
 	n             int
 	before, after *Moment
-	names         map[netipKey]string
+	names         map[dialled]string
 	count         Step
 	// fate is what became of each connection of before, and where each of after
 	// comes from.
@@ -63,7 +63,7 @@ const (
 
 type missingKey struct{ side, what, missing string }
 
-func compare(d *Diff, n int, before, after *Moment, names map[netipKey]string) {
+func compare(d *Diff, n int, before, after *Moment, names map[dialled]string) {
 	s := &step{Diff: d, n: n, before: before, after: after, names: names, count: Step{Step: n},
 		fate: make([]fate, len(before.conns)), origin: make([]fate, len(after.conns)), missing: map[missingKey]*NotSeen{}}
 	if t, ok := apart(before, after); ok {
@@ -165,6 +165,9 @@ func (s *step) both(i, j int) {
 	case b.over():
 		s.fate[i], s.origin[j] = ended, past
 		s.Ended = append(s.Ended, a.listed(s.n, "it is listed as "+b.state+" after"))
+	case a.over():
+		s.fate[i], s.origin[j] = past, appeared
+		s.Appeared = append(s.Appeared, b.listed(s.n, "the connection that had its addresses was over before"))
 	case a.socket != 0 && b.socket != 0 && a.socket != b.socket:
 		s.fate[i], s.origin[j] = ended, appeared
 		s.Ended = append(s.Ended, a.listed(s.n, "another socket has its addresses after"))
@@ -273,7 +276,7 @@ func (s *step) absent(c *conn, here, there *Moment) (because, missing string) {
 	}
 	first := serverSocket
 	for _, x := range c.shown {
-		first = min(first, max(x.by, clientSocket))
+		first = min(first, x.by)
 	}
 	for _, by := range []witness{clientSocket, rewriting, entry, serverSocket} {
 		if by != first && by != rewriting && !(by == entry && first == rewriting) {
@@ -326,7 +329,7 @@ func (s *step) findings() {
 	before, after := index(s.before.findings), index(s.after.findings)
 	for _, side := range []struct {
 		change, lacking string
-		has, has0       *Moment
+		has, lacks      *Moment
 		list            []check.Finding
 		other           map[string]bool
 	}{{"new", "before", s.after, s.before, s.after.findings.Findings, before}, {"gone", "after", s.before, s.after, s.before.findings.Findings, after}} {
@@ -335,7 +338,7 @@ func (s *step) findings() {
 				continue
 			}
 			x := Finding{Step: s.n, Change: side.change, Finding: f}
-			if x.Missing = unjudged(&f, side.has, side.has0); x.Missing != "" {
+			if x.Missing = unjudged(&f, side.has, side.lacks, side.change == "gone"); x.Missing != "" {
 				x.Change, x.Side = "not judged", side.lacking
 			}
 			s.Findings = append(s.Findings, x)
@@ -363,23 +366,37 @@ func sameFinding(f *check.Finding) string {
 
 // unjudged says why a moment without a finding may have the problem
 // nevertheless, "" when it would have shown it: its rule could not tell, or
-// something was not recorded that the other moment has.
-func unjudged(f *check.Finding, has, lacking *Moment) string {
+// something was not recorded that the other moment has. A place that is new
+// could not be recorded before; one that is not there any more may be gone, or
+// may only not have been looked at.
+func unjudged(f *check.Finding, has, lacking *Moment, strict bool) string {
 	for _, u := range lacking.findings.Unjudged {
 		if u.ID == f.ID {
 			return "the rule needs " + u.Needs
 		}
 	}
+	places := map[record.Scope]bool{}
+	for i := range lacking.listings {
+		places[lacking.listings[i].place] = true
+	}
+	proves := map[string]bool{}
+	for _, e := range f.Evidence {
+		proves[e.Artifact] = true
+	}
 	for i := range has.listings {
-		if missing := lacking.again(&has.listings[i]); missing != "" {
+		l := &has.listings[i]
+		if !strict && !places[l.place] && !proves[l.path] {
+			continue
+		}
+		if missing := lacking.again(l); missing != "" {
 			return missing
 		}
 	}
 	return ""
 }
 
-// netipKey is an address that is dialled.
-type netipKey struct {
+// dialled is an address that is dialled.
+type dialled struct {
 	ip      record.Protocol
 	address netip.AddrPort
 }
