@@ -188,13 +188,14 @@ func dotGraph(g *graph) string {
 	var l lines
 	l.add("digraph whichbackend {")
 	l.add("  rankdir=", direction(g, "TB", "LR"))
+	l.add("  ranksep=0.9")
 	l.add(`  fontname="Helvetica,Arial,sans-serif"`)
 	if len(g.note) > 0 {
 		l.add("  labelloc=t")
 		l.add(`  label="`, dotText(g.note), `"`)
 	}
 	l.add(`  node [shape=box, fontname="Helvetica,Arial,sans-serif", fontsize=12]`)
-	l.add(`  edge [fontname="Helvetica,Arial,sans-serif", fontsize=11]`)
+	l.add(`  edge [fontname="Helvetica,Arial,sans-serif", fontsize=11, arrowsize=0.7, color="#404040"]`)
 	for _, group := range append([]string{""}, g.groups...) {
 		indent := "  "
 		if group != "" {

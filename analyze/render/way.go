@@ -61,8 +61,14 @@ func (g *graph) hops(c *resolve.Connection, at int) int {
 		if len(h.Evidence) > 0 {
 			where = position(h.Evidence[0])
 		}
+		says := []string{h.Mechanism, joined(place(h.Scope), words(h.Via)), source, where}
 		to := g.node("", h.After.Destination, square, h.After.Destination)
-		g.arrow(at, to, h.Mechanism, joined(place(h.Scope), words(h.Via)), source, where).tone = good
+		if to == at { // it passed there on its way to the same address
+			into := g.edges[len(g.edges)-1]
+			into.lines = append(into.lines, labels(says...)...)
+			continue
+		}
+		g.arrow(at, to, says...).tone = good
 		at = to
 	}
 	return at
