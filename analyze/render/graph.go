@@ -85,7 +85,7 @@ func answerGraph(a *resolve.Answer, limit int) *graph {
 		g.count(&a.Connections[i])
 	}
 	g = g.fold(limit)
-	g.note = append([]string{counts(a.Connections)}, g.note...)
+	g.note = append(wrapped(counts(a.Connections)), g.note...)
 	for _, e := range g.edges {
 		if e.n > 0 {
 			e.lines = []string{strconv.Itoa(e.n)}

@@ -161,7 +161,7 @@ func mermaidText(lines []string) string {
 			}
 		}
 	}
-	return b.String()
+	return mermaidTraps.Replace(b.String())
 }
 
 // mermaidPlain tells whether a rune may stand as it is. Points and dashes
@@ -179,6 +179,21 @@ func mermaidPlain(list []rune, i int) bool {
 	}
 	return false
 }
+
+// mermaidTraps are what Mermaid takes for its own even inside of a label. In a
+// chart's text it looks for directions and styles. After it has turned codes
+// into characters it looks for line ends (\n), icons (fa:fa-x), formulas ($$)
+// and codes once more: these are kept apart by a joiner, which is not visible.
+var mermaidTraps = strings.NewReplacer(
+	"direction ", "direction#32;",
+	"style", "#115;tyle",
+	"classDef", "#99;lassDef",
+	"#92;n", "#92;#8288;n",
+	":fa", ":#8288;fa",
+	"#36;", "#36;#8288;",
+	"#64258;", "#64258;#8288;",
+	"#182;", "#182;#8288;",
+)
 
 func ordinary(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= 0x80 && unicode.IsLetter(r)
