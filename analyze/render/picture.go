@@ -48,6 +48,7 @@ func (l *lines) add(parts ...string) {
 
 func mermaidChart(g *graph) string {
 	var l lines
+	l.add(`%%{init: {"flowchart": {"wrappingWidth": 480}}}%%`) // else it breaks names at 200 pixels
 	l.add("flowchart ", direction(g, "TB", "LR"))
 	if len(g.note) > 0 {
 		l.add(`  note["`, mermaidText(g.note), `"]:::note`)
@@ -79,6 +80,9 @@ func mermaidChart(g *graph) string {
 			arrow += `|"` + mermaidText(e.lines) + `"|`
 		}
 		l.add("  ", id(e.from), arrow, " ", id(e.to))
+	}
+	if g.down && len(g.note) > 0 {
+		l.add("  note ~~~ n1") // above the path
 	}
 	l.add("  classDef note fill:none,stroke:none")
 	l.add("  classDef dead stroke:", colours[bad], ",stroke-width:3px")
@@ -139,7 +143,7 @@ func direction(g *graph, down, right string) string {
 
 // width grows with each doubling of the settled connections, up to a bound.
 func (e *edge) width() string {
-	return strconv.Itoa(min(max(bits.Len(uint(max(e.n, e.settled))), 1), 6))
+	return strconv.Itoa(min(bits.Len(uint(max(e.n, e.settled, 1))), 6) + 1)
 }
 
 func id(n int) string { return "n" + strconv.Itoa(n+1) }
