@@ -42,10 +42,17 @@ func (g *graph) fold(limit int) *graph {
 		for _, i := range column {
 			boxes[to[i]] = true
 		}
-		out.note = append(out.note, fmt.Sprintf("%d %s are drawn as %d boxes", len(column), parts[group], len(boxes)))
+		out.note = append(out.note, fmt.Sprintf("%d %s are drawn in %s", len(column), parts[group], boxesOf(len(boxes))))
 	}
 	g.redraw(out, to)
 	return out
+}
+
+func boxesOf(n int) string {
+	if n == 1 {
+		return "1 box"
+	}
+	return strconv.Itoa(n) + " boxes"
 }
 
 // foldColumn says which boxes of a column become one.
