@@ -6,6 +6,7 @@ package check
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -116,6 +117,8 @@ type Case struct {
 	Load   *load.Case
 	Answer *resolve.Answer // every connection
 	failed error
+	chosen []*chosen                     // by choices, once
+	owners map[netip.Addr][]record.Owner // by holders, once
 }
 
 // fail keeps the first error of a look-up; the check ends with it.
@@ -138,12 +141,15 @@ func Open(c *load.Case, view resolve.View) (*Case, error) {
 	return &Case{Case: r, Load: c, Answer: a}, nil
 }
 
-// Check runs every rule. The tool's name and warnings of loading are the
-// caller's to add.
-func (k *Case) Check() (*Result, error) {
+// Check runs every rule but those to ignore. The tool's name and warnings are
+// the caller's to add.
+func (k *Case) Check(ignore ...string) (*Result, error) {
 	out := &Result{Schema: Schema, Inputs: k.Answer.Inputs, Findings: []Finding{}, Unjudged: []Unjudged{}, Warnings: []string{}}
 	for i := range Rules {
 		r := &Rules[i]
+		if slices.Contains(ignore, r.ID) {
+			continue
+		}
 		found, judged := r.judge(k)
 		if !judged && len(found) == 0 {
 			out.Unjudged = append(out.Unjudged, Unjudged{r.ID, r.Finds, r.Needs})

@@ -4,4 +4,24 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// What tables lead to.
+	staleTranslation,
+	addressReused,
+	backendRemoved,
+	backendNotReady,
+	backendTerminating,
+
+	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
+	swarmStaleMember,
+	swarmAddressOverlap,
+	swarmMarkMismatch,
+	rulesBehindEndpoints,
+	ipvsStaleConnection,
+	ipvsUnknownDestination,
+	ipvsMissingDestination,
+	ipvsWeightZero,
+	// Sockets, spread and clocks.
+	unevenSpread,
+	backendIdle,
 }
