@@ -11,4 +11,6 @@ var Rules = []Rule{
 	backendRemoved,
 	backendNotReady,
 	backendTerminating,
+	untranslatedService,
+	unansweredBackend,
 }
