@@ -13,4 +13,7 @@ var Rules = []Rule{
 	backendTerminating,
 	untranslatedService,
 	unansweredBackend,
+	tupleCollision,
+	hairpinNotMasqueraded,
+	sourcePortsExhausted,
 }

@@ -116,7 +116,8 @@ func (k *Case) attempts() (map[target]*tried, map[uint16]bool) {
 	for i := range k.Answer.Connections {
 		c := &k.Answer.Connections[i]
 		_, final := c.Tuples()
-		if c.Seen != nil || !final.Destination.IsValid() || c.IP() != record.TCP && c.IP() != record.UDP {
+		if c.Seen != nil || !final.Destination.IsValid() || c.IP() != record.TCP && c.IP() != record.UDP ||
+			final.Source.Addr() == final.Destination.Addr() { // a pod that is led to itself says nothing of the pod
 			continue
 		}
 		key := target{c.Protocol, final.Destination}
