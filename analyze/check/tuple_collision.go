@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
@@ -20,9 +21,10 @@ var tupleCollision = Rule{
 	judge: findTupleCollisions,
 }
 
-// left is what a table leaves of a connection: two of one are a collision.
+// left is what a table leaves of a connection: two of one are a collision. Two
+// listings of one table show two moments, and a port may be used again.
 type left struct {
-	place    record.Scope
+	section  int
 	via      record.Via
 	zone     uint32
 	protocol record.Protocol
@@ -35,9 +37,9 @@ func findTupleCollisions(k *Case) (found []Finding, judged bool) {
 	once, twice := map[uint64]uint64{}, map[uint64]bool{} // what it left, by what came
 	each := func(f func(left, *record.Translation)) {
 		err := k.Load.Store.Translations(func(t *record.Translation) error {
-			key := left{k.Place(t.Section), t.Via, t.Zone, t.Protocol, t.After}
+			key, place := left{t.Section, t.Via, t.Zone, t.Protocol, t.After}, k.Place(t.Section)
 			// Swarm rewrites the source behind IPVS, and conntrack shows how.
-			ipvs := t.Via == record.ViaIPVS && key.place.Kind == record.ScopeHost && !tables[key.place]["conntrack"]
+			ipvs := t.Via == record.ViaIPVS && place.Kind == record.ScopeHost && !tables[place]["conntrack"]
 			if k.Current(t.Section) && (t.Via == record.ViaConntrack || ipvs) && whole(t) {
 				f(key, t)
 			}
@@ -65,13 +67,9 @@ func findTupleCollisions(k *Case) (found []Finding, judged bool) {
 		})
 	}
 	for key, list := range groups {
-		before := map[netip.AddrPort]bool{}
-		var at []record.Pos
+		at := make([]record.Pos, 0, len(list))
 		for _, t := range list {
-			if !before[t.Before.Destination] || len(at) < MaxEvidence/2 {
-				at = append(at, t.Pos)
-			}
-			before[t.Before.Destination] = true
+			at = append(at, t.Pos)
 		}
 		if f, ok := k.collision(key, list, at); ok {
 			found = append(found, f)
@@ -79,8 +77,10 @@ func findTupleCollisions(k *Case) (found []Finding, judged bool) {
 	}
 	cilium, any := k.ciliumCollisions()
 	found = append(found, cilium...)
-	slices.SortFunc(found, func(a, b Finding) int { return strings.Compare(a.Title, b.Title) })
-	return found, judged || any
+	slices.SortFunc(found, func(a, b Finding) int {
+		return cmp.Or(strings.Compare(a.Title, b.Title), strings.Compare(fmt.Sprint(a.Evidence), fmt.Sprint(b.Evidence)))
+	})
+	return slices.CompactFunc(found, func(a, b Finding) bool { return a.Title == b.Title }), judged || any
 }
 
 // whole tells a live entry of which both sides and their ports are known. IPVS
@@ -91,6 +91,7 @@ func whole(t *record.Translation) bool {
 }
 
 func (k *Case) collision(key left, list []record.Translation, at []record.Pos) (Finding, bool) {
+	place := k.Place(key.section)
 	var ways []string
 	for _, t := range list {
 		ways = append(ways, t.Before.Source.String()+" to "+t.Before.Destination.String())
@@ -101,9 +102,9 @@ func (k *Case) collision(key left, list []record.Translation, at []record.Pos) (
 		return Finding{}, false
 	}
 	return Finding{
-		Title: fmt.Sprintf("%s and %s leave %s as one connection, %s to %s", ways[0], ways[1], hostName(key.place), key.after.Source, key.after.Destination),
+		Title: fmt.Sprintf("%s and %s leave %s as one connection, %s to %s", ways[0], ways[1], hostName(place), key.after.Source, key.after.Destination),
 		Count: len(ways), Connections: []Connection{},
-		Objects:  []Object{object(k.Party(key.after.Source, key.place.Host)), object(k.Party(key.after.Destination, key.place.Host))},
+		Objects:  []Object{object(k.Party(key.after.Source, place.Host)), object(k.Party(key.after.Destination, place.Host))},
 		Evidence: k.evidence(at...),
 	}, true
 }
