@@ -16,4 +16,18 @@ var Rules = []Rule{
 	tupleCollision,
 	hairpinNotMasqueraded,
 	sourcePortsExhausted,
+
+	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
+	swarmStaleMember,
+	swarmAddressOverlap,
+	swarmMarkMismatch,
+	rulesBehindEndpoints,
+	ipvsStaleConnection,
+	ipvsUnknownDestination,
+	ipvsMissingDestination,
+	ipvsWeightZero,
+
+	// Sockets, spread and clocks.
+	unevenSpread,
+	backendIdle,
 }
