@@ -40,7 +40,7 @@ func findTupleCollisions(k *Case) (found []Finding, judged bool) {
 			key, place := left{t.Section, t.Via, t.Zone, t.Protocol, t.After}, k.Place(t.Section)
 			// Swarm rewrites the source behind IPVS, and conntrack shows how.
 			ipvs := t.Via == record.ViaIPVS && place.Kind == record.ScopeHost && !tables[place]["conntrack"]
-			if k.Current(t.Section) && (t.Via == record.ViaConntrack || ipvs) && whole(t) {
+			if k.Current(t.Section) && (t.Via == record.ViaConntrack || ipvs) && isCarried(t) {
 				f(key, t)
 			}
 			return nil
@@ -83,9 +83,9 @@ func findTupleCollisions(k *Case) (found []Finding, judged bool) {
 	return slices.CompactFunc(found, func(a, b Finding) bool { return a.Title == b.Title }), judged || any
 }
 
-// whole tells a live entry of which both sides and their ports are known. IPVS
+// isCarried tells a live entry of which both sides and their ports are known. IPVS
 // has templates of clients that keep their backend, which are no connections.
-func whole(t *record.Translation) bool {
+func isCarried(t *record.Translation) bool {
 	return (t.Protocol == record.TCP || t.Protocol == record.UDP) && !t.Closing && !ending(t.State) && !t.Selects &&
 		t.Before.Source.Port() != 0 && t.Before.Destination.Port() != 0 && t.After.Source.Port() != 0 && t.After.Destination.Port() != 0
 }
