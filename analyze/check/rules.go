@@ -11,6 +11,11 @@ var Rules = []Rule{
 	backendRemoved,
 	backendNotReady,
 	backendTerminating,
+	untranslatedService,
+	unansweredBackend,
+	tupleCollision,
+	hairpinNotMasqueraded,
+	sourcePortsExhausted,
 
 	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
 	swarmStaleMember,
