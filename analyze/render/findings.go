@@ -125,7 +125,7 @@ func concernedBackends(c check.Connection) string {
 // findingCounts says how many findings of each severity there are.
 func findingCounts(r *check.Result) string {
 	if len(r.Findings) == 0 {
-		return fmt.Sprintf("no findings; %s looked", count(len(check.Rules)-len(r.Unjudged), "rule"))
+		return fmt.Sprintf("no findings; %s looked", count(r.Judged, "rule"))
 	}
 	var list []string
 	for _, s := range check.Severities {

@@ -99,7 +99,7 @@ func TestFindings(t *testing.T) {
 		}
 	}
 	add("color", "text", found, Options{Color: true, Terminal: true, Width: 72})
-	add("none", "text", &check.Result{Unjudged: found.Unjudged}, Options{})
+	add("none", "text", &check.Result{Judged: 7, Unjudged: found.Unjudged}, Options{})
 	golden(t, "testdata/findings.golden", got)
 }
 
