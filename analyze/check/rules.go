@@ -9,4 +9,7 @@ var Rules = []Rule{
 	ciliumBackendReused,
 	ciliumRevNAT,
 	ciliumAgentDatapath,
+	ciliumNATExhaustion,
+	ciliumNATOrphan,
+	ciliumMapFull,
 }
