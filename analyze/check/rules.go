@@ -12,4 +12,6 @@ var Rules = []Rule{
 	ciliumNATExhaustion,
 	ciliumNATOrphan,
 	ciliumMapFull,
+	ciliumAgainstEndpoints,
+	ciliumBackendDraining,
 }
