@@ -3,6 +3,7 @@ package check
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"whichbackend/analyze/record"
 )
@@ -32,7 +33,7 @@ func addressed(list []record.Backend) bool {
 func addresses(list []netip.AddrPort) string {
 	var names []string
 	for _, a := range list {
-		names = append(names, a.String())
+		names = append(names, strings.TrimSuffix(a.String(), ":0"))
 	}
 	return listed(names)
 }
