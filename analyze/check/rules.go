@@ -44,4 +44,9 @@ var Rules = []Rule{
 	ciliumBackendReused,
 	ciliumRevNAT,
 	ciliumAgentDatapath,
+	ciliumNATExhaustion,
+	ciliumNATOrphan,
+	ciliumMapFull,
+	ciliumAgainstEndpoints,
+	ciliumBackendDraining,
 }
