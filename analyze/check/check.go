@@ -116,6 +116,7 @@ type Case struct {
 	Load   *load.Case
 	Answer *resolve.Answer // every connection
 	failed error
+	spaces map[record.Scope]*space // once read
 }
 
 // fail keeps the first error of a look-up; the check ends with it.

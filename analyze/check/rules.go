@@ -6,6 +6,11 @@ var Rules = []Rule{
 	serviceWithoutEndpoints,
 
 	// Sockets, spread and clocks.
+	socketWithoutEntry,
+	entryWithoutSocket,
+	oneSidedConnection,
+	closeWaitPile,
+	timeWaitPile,
 	unevenSpread,
 	backendIdle,
 }
