@@ -12,7 +12,7 @@ import (
 var entryWithoutSocket = Rule{
 	ID: "entry-without-socket", Severity: Warning,
 	Finds: "connections that a table holds as open though their client has no socket for them",
-	Needs: "connection tables, and before them all sockets of the clients' namespaces, with the times when they were recorded (a manifest tells them)",
+	Needs: "connection tables, and shortly before or after them all sockets of the clients' namespaces, with the times when they were recorded (a manifest tells them)",
 	Why: "The client is gone without a word that the table saw, or its last packets were dropped: the server may hold its end for hours, and the entry is kept for as long as its timeout says (432000 seconds of an open connection). " +
 		"Tables fill with such entries, and IPVS goes on to count them.",
 	Do:    "See whether the server still holds its ends (ss -tn on the backend), and let it send keep-alives. conntrack -D -s CLIENT takes the entries away.",
@@ -25,7 +25,9 @@ var entryWithoutSocket = Rule{
 // shorter timeout because a packet of it was not answered.
 const (
 	leakedMany     = 3
-	readMargin     = 30
+	readMargin     = 30 * time.Second
+	soon           = 10 * time.Second
+	longIdle       = 5 * time.Minute
 	unacknowledged = 300
 )
 
@@ -38,9 +40,9 @@ type leakKey struct {
 }
 
 func findEntriesWithoutSocket(k *Case) (found []Finding, judged bool) {
-	lists := k.entriesToJudge()
+	lists, judged := k.entriesToJudge()
 	if len(lists) == 0 {
-		return nil, false
+		return nil, judged
 	}
 	made, longest := k.sourcesAndTimeouts()
 	groups := groupsOf[leakKey]{}
@@ -53,7 +55,6 @@ func findEntriesWithoutSocket(k *Case) (found []Finding, judged bool) {
 		if !ok || !x.outlives(k, idle) {
 			continue
 		}
-		judged = true
 		if x.in.locals[client.Source] {
 			continue
 		}
@@ -84,15 +85,15 @@ type entry struct {
 }
 
 // entriesToJudge are the entries that show connections without a socket of the
-// client, in tables of the client's own host.
-func (k *Case) entriesToJudge() []entry {
-	var out []entry
+// client, in tables of the client's own host, and whether there are any entries
+// of clients whose sockets were listed.
+func (k *Case) entriesToJudge() (out []entry, judged bool) {
 	spaces, own := k.namespaces(), k.ownSources()
 	for i := range k.Answer.Connections {
 		c := &k.Answer.Connections[i]
 		sockets, _ := c.Ends()
 		seat, known := k.Seat(c)
-		if c.IP() != record.TCP || len(sockets) > 0 || !known || spaces[seat] == nil || len(spaces[seat].listings) == 0 {
+		if c.IP() != record.TCP || !known || spaces[seat] == nil || len(spaces[seat].listings) == 0 {
 			continue
 		}
 		for _, t := range c.Entries() {
@@ -101,13 +102,17 @@ func (k *Case) entriesToJudge() []entry {
 				continue
 			}
 			client, _ := c.Tuples()
-			if t.Before == client && own(seat, client.Source.Addr(), k.Place(t.Section)) {
-				out = append(out, entry{c, t, spaces[seat]})
-				break
+			if t.Before != client || k.Recorded(t.Section).IsZero() {
+				continue
 			}
+			judged = true
+			if len(sockets) == 0 && own(seat, client.Source.Addr(), k.Place(t.Section)) {
+				out = append(out, entry{c, t, spaces[seat]})
+			}
+			break
 		}
 	}
-	return out
+	return out, judged
 }
 
 // timeoutKey is a table as one section shows it, and a state of its entries.
@@ -146,12 +151,14 @@ func (x *entry) idle(longest map[timeoutKey]int64) (time.Duration, bool) {
 	return time.Duration(full-x.t.Timeout) * time.Second, true
 }
 
-// outlives tells whether the connection was there before a listing of its
-// client's sockets that was recorded before the table: its last packet is older.
+// outlives tells whether the connection was open when its client's sockets were
+// listed, as the table has it. Where the listing was first, the last packet is
+// older than that; where it was last, and soon, nothing that was silent for
+// minutes is likely to have ended just then.
 func (x *entry) outlives(k *Case, idle time.Duration) bool {
 	table := k.Recorded(x.t.Section)
 	for _, l := range x.in.listings {
-		if l.at.Before(table) && idle > table.Sub(l.at)+readMargin*time.Second {
+		if gap := table.Sub(l.at); gap > 0 && idle > gap+readMargin || gap <= 0 && -gap <= soon && idle >= longIdle {
 			return true
 		}
 	}

@@ -143,9 +143,9 @@ func (s *space) add(x *record.Socket) {
 }
 
 // listings finds which sections list every TCP socket of their namespace at a
-// time that a manifest tells: whoever writes a manifest does not filter. They show
-// connections, and nothing in them was cut or not understood. /proc/net/tcp has
-// one family only.
+// time that a manifest tells: whoever writes a manifest does not filter. Nothing in
+// them was cut or not understood. One that shows listeners only, where others show
+// connections, may have been asked for no more. /proc/net/tcp has one family only.
 func (k *Case) listings(connected, cut map[int]bool) {
 	sections, err := k.Load.Store.Sections()
 	if err != nil {
@@ -155,13 +155,16 @@ func (k *Case) listings(connected, cut map[int]bool) {
 	if err != nil {
 		k.fail(err)
 	}
-	truncated := map[int]bool{}
+	truncated, busy := map[int]bool{}, map[record.Scope]bool{}
+	for id := range connected {
+		busy[k.Place(id)] = busy[k.Place(id)] || connected[id]
+	}
 	for _, a := range artifacts {
 		truncated[a.ID] = a.Truncated
 	}
 	for _, s := range sections {
 		whole := (s.Format == "ss" || s.Format == "netstat") && s.Unknown == 0 && !truncated[s.Artifact] && !k.Recorded(s.ID).IsZero()
-		if !whole || !connected[s.ID] || cut[s.ID] || !k.Current(s.ID) {
+		if _, tcp := connected[s.ID]; !whole || !tcp || busy[k.Place(s.ID)] && !connected[s.ID] || cut[s.ID] || !k.Current(s.ID) {
 			continue
 		}
 		x := k.space(s.ID)

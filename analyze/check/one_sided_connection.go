@@ -80,15 +80,15 @@ func timed(spaces map[record.Scope]*space) bool {
 func (k *Case) ghosts(g *group[ghostKey]) Finding {
 	held, gone := k.namespaces()[g.key.held], k.namespaces()[g.key.gone]
 	f := Finding{Connections: g.connections(), Evidence: k.evidence(g.at...), Objects: []Object{held.object(), gone.object()}}
-	n, verb := plural(len(g.list), "connection"), "are"
+	n, verb, theirs := plural(len(g.list), "connection"), "are", "them"
 	if len(g.list) == 1 {
-		verb = "is"
+		verb, theirs = "is", "it"
 	}
 	if g.key.server {
-		f.Title = fmt.Sprintf("%s to %s %s established at the server, and %s has no socket for them: the client is gone", n, address(g.key.service), verb, gone.place())
+		f.Title = fmt.Sprintf("%s to %s %s established at the server, and %s has no socket for %s: the client is gone", n, address(g.key.service), verb, gone.place(), theirs)
 		return f
 	}
-	f.Title = fmt.Sprintf("%s of %s to %s %s established at the client, and %s has no socket for them: the server's end is gone", n, held.place(), address(g.key.service), verb, gone.place())
+	f.Title = fmt.Sprintf("%s of %s to %s %s established at the client, and %s has no socket for %s: the server's end is gone", n, held.place(), address(g.key.service), verb, gone.place(), theirs)
 	return f
 }
 
