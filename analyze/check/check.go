@@ -174,6 +174,9 @@ func (r *Rule) finish(f Finding) Finding {
 	if f.See == nil {
 		f.See = r.See
 	}
+	if f.Connections == nil {
+		f.Connections = []Connection{}
+	}
 	f.Count = max(f.Count, len(f.Connections))
 	if len(f.Connections) > MaxListed {
 		f.Connections = f.Connections[:MaxListed]

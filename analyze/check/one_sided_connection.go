@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"whichbackend/analyze/record"
 	"whichbackend/analyze/resolve"
@@ -11,7 +12,7 @@ import (
 var oneSidedConnection = Rule{
 	ID: "one-sided-connection", Severity: Warning,
 	Finds: "connections that one end holds as established, and of which the other end has nothing",
-	Needs: "all sockets of both ends' namespaces, of one end before and after the other's, with the times when they were recorded (a manifest tells them)",
+	Needs: "all sockets of both ends' namespaces on one host, of one end before and after the other's, and the host's connection table, with the times when they were recorded (a manifest tells them)",
 	Why:   "The peer is a ghost: its program or machine ended without a word, or its last packets were lost. Whoever waits on the end that is left waits until its keep-alive or its retransmissions give up, and what is sent meanwhile is lost.",
 	Do:    "End the process that holds the socket, or the socket itself: ss -K. Have both ends send keep-alives (SO_KEEPALIVE, tcp_keepalive_time), and timeouts of their own.",
 	See:   []string{"https://github.com/kubernetes/kubernetes/issues/97377", "https://github.com/kubernetes/kubernetes/issues/104098"},
@@ -93,8 +94,12 @@ func (k *Case) ghosts(g *group[ghostKey]) Finding {
 }
 
 // recordedWhile finds a whole listing of a namespace that was recorded between two
-// that show a socket of another one as established.
+// that show a socket of another one as established. Both have to be of one host:
+// times of two are by two clocks.
 func (s *space) recordedWhile(e *end, of *space) (listing, bool) {
+	if s.scope.Host != of.scope.Host || s.scope.Host == "" {
+		return listing{}, false
+	}
 	for _, l := range s.listings {
 		before, after := false, false
 		for _, o := range of.listings {
@@ -111,19 +116,17 @@ func (s *space) recordedWhile(e *end, of *space) (listing, bool) {
 }
 
 // clientLeft judges a connection by the client's socket: ok is false where it
-// cannot, and the key is empty where the server has its end. The source that
-// reaches the server has to be known: the client's own address on one host, or
-// what a table of the server's host saw arrive.
+// cannot, and the key is empty where the server has its end.
 func (k *Case) clientLeft(c *resolve.Connection) (held *end, other listing, key ghostKey, ok bool) {
 	client, final := c.Tuples()
 	sockets, _ := c.Ends()
 	seat, known := k.Seat(c)
-	if !known || len(sockets) == 0 || len(c.Backends) != 1 || c.Verdict != resolve.Proven && c.Verdict != resolve.Observed || !final.Source.IsValid() || final.Destination.Addr().IsLoopback() {
+	if !known || len(sockets) == 0 || len(c.Backends) != 1 || c.Verdict != resolve.Proven && c.Verdict != resolve.Observed || !k.leavesAs(c, final) {
 		return
 	}
 	spaces := k.namespaces()
 	holders := k.Holders(final.Destination.Addr(), "")
-	if spaces[seat] == nil || len(holders) != 1 || spaces[holders[0]] == nil || holders[0].Kind == record.ScopeNetns || holders[0] == seat || !k.arrives(c, final, seat, holders[0]) {
+	if spaces[seat] == nil || len(holders) != 1 || spaces[holders[0]] == nil || holders[0].Kind == record.ScopeNetns || holders[0] == seat {
 		return
 	}
 	server := spaces[holders[0]]
@@ -136,15 +139,15 @@ func (k *Case) clientLeft(c *resolve.Connection) (held *end, other listing, key 
 	return held, other, ghostKey{held: seat, gone: holders[0], service: c.Service}, true
 }
 
-// arrives tells whether the last tuple of a connection is known to be what the
-// server's namespace gets.
-func (k *Case) arrives(c *resolve.Connection, final record.Tuple, seat, server record.Scope) bool {
-	client, _ := c.Tuples()
-	if client.Source == final.Source && seat.Host == server.Host && seat.Host != "" {
-		return true
+// leavesAs tells whether a table of a host shows that a connection reaches its
+// server as a tuple, with that source: else another may have been put on it. A
+// proxy's connection to the server may end before the client's.
+func (k *Case) leavesAs(c *resolve.Connection, final record.Tuple) bool {
+	if c.Granularity == "request" || slices.Contains(c.Mechanisms, "istio") || slices.Contains(c.Mechanisms, "envoy") {
+		return false
 	}
 	for _, t := range c.Entries() {
-		if t.Via == record.ViaConntrack && t.After == final && k.Place(t.Section).Host == server.Host {
+		if at := k.Place(t.Section); t.Via == record.ViaConntrack && t.After == final && (at.Kind == record.ScopeHost || at.Kind == record.ScopeNetns) {
 			return true
 		}
 	}

@@ -13,4 +13,5 @@ var Rules = []Rule{
 	timeWaitPile,
 	unevenSpread,
 	backendIdle,
+	clockSkew,
 }
