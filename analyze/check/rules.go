@@ -28,8 +28,14 @@ var Rules = []Rule{
 	ipvsWeightZero,
 
 	// Sockets, spread and clocks.
+	socketWithoutEntry,
+	entryWithoutSocket,
+	oneSidedConnection,
+	closeWaitPile,
+	timeWaitPile,
 	unevenSpread,
 	backendIdle,
+	clockSkew,
 
 	// What listings say of the state of tables, neighbours and proxies.
 	conntrackFull,
