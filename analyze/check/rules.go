@@ -14,4 +14,11 @@ var Rules = []Rule{
 	ipvsUnknownDestination,
 	ipvsMissingDestination,
 	ipvsWeightZero,
+	envoyHostGone,
+	envoyNoHosts,
+	envoyBlackhole,
+	envoyPassthroughService,
+	envoyHostUnhealthy,
+	envoyConnectFailures,
+	ztunnelErrors,
 }
