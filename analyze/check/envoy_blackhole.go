@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"net/netip"
 
 	"whichbackend/analyze/record"
@@ -16,7 +17,8 @@ var envoyBlackhole = Rule{
 	judge: findEnvoyBlackholes,
 }
 
-// blackKey is one address that one proxy ends connections to, and why.
+// blackKey is one address that one proxy ends connections to, and why. All
+// addresses that the case knows nothing of are one: clients may try many.
 type blackKey struct {
 	place   record.Scope
 	dialled netip.AddrPort
@@ -24,7 +26,11 @@ type blackKey struct {
 }
 
 func findEnvoyBlackholes(k *Case) (found []Finding, judged bool) {
-	empty := k.emptyClusters()
+	empty, services := k.emptyClusters(), map[netip.AddrPort]bool{}
+	for _, s := range k.Services() {
+		services[s.Address] = true
+	}
+	unknown := map[blackKey]map[netip.AddrPort]bool{}
 	groups, judged := rowsBy(k, record.ViaAccessLog, func(t *record.Translation) (blackKey, bool) {
 		place := k.Place(t.Section)
 		flag := flagged(t, "UH", "NR", "NC")
@@ -34,18 +40,35 @@ func findEnvoyBlackholes(k *Case) (found []Finding, judged bool) {
 		case flag == "" || flag == "UH" && empty[clusterKey{place, t.Cluster}] != nil:
 			return blackKey{}, false
 		}
-		return blackKey{place, t.Before.Destination, flag}, true
+		to := t.Before.Destination
+		key := blackKey{place, to, flag}
+		if !services[to] && len(k.Held(to.Addr())) == 0 {
+			key.dialled = netip.AddrPort{}
+			if unknown[key] == nil {
+				unknown[key] = map[netip.AddrPort]bool{}
+			}
+			unknown[key][to] = true
+		}
+		return key, true
 	})
 	for _, g := range groups.sorted() {
-		name := g.key.dialled.String()
+		name := listed(sortedAddresses(unknown[g.key]))
 		if g.key.dialled.IsValid() {
 			name = hostName(k.partyOf(g.key.dialled, record.TCP, g.key.place.Host), g.key.dialled)
 		}
 		why := map[string]string{"UH": "no healthy host (UH)", "NR": "no route (NR)", "NC": "no cluster (NC)", "BlackHoleCluster": "BlackHoleCluster"}[g.key.why]
 		found = append(found, Finding{
-			Title:       "the proxy of " + proxyName(g.key.place) + " ended " + times(len(g.at), "connection or request") + " to " + name + ": " + why,
+			Title:       "the proxy of " + proxyName(g.key.place) + " ended " + ended(len(g.at)) + " to " + name + ": " + why,
 			Connections: g.connections(), Objects: []Object{proxy(g.key.place)}, Evidence: k.evidence(g.at...),
 		})
 	}
 	return found, judged
+}
+
+// ended counts what a proxy ended: a row is a connection, or a request of one.
+func ended(n int) string {
+	if n == 1 {
+		return "1 connection or request"
+	}
+	return fmt.Sprintf("%d connections or requests", n)
 }

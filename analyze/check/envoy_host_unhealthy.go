@@ -18,16 +18,9 @@ var envoyHostUnhealthy = Rule{
 	judge: findEnvoyUnhealthy,
 }
 
-// unwell is a host in one state, over all proxies and clusters.
-type unwell struct {
-	host  netip.AddrPort
-	state string
-}
-
-func (u unwell) String() string { return u.host.String() + " " + u.state }
-
 func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
-	groups, active, places := groupsOf[unwell]{}, map[unwell]int64{}, map[unwell]map[record.Scope]bool{}
+	groups, active, places := groupsOf[netip.AddrPort]{}, map[netip.AddrPort]int64{}, map[netip.AddrPort]map[record.Scope]bool{}
+	states := map[netip.AddrPort]string{}
 	for _, s := range k.Services() {
 		if s.Source != record.FromEnvoyCluster {
 			continue
@@ -37,7 +30,10 @@ func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
 			if b.State == "" || strings.HasPrefix(b.State, "degraded") || strings.HasPrefix(b.State, "eds_degraded") {
 				continue // a degraded host is chosen when no other is there
 			}
-			key := unwell{b.Address, b.State}
+			key := b.Address
+			if len(b.State) > len(states[key]) || len(b.State) == len(states[key]) && b.State < states[key] {
+				states[key] = b.State // the listing that says most
+			}
 			g := groups.of(key)
 			g.at = append(g.at, b.Pos)
 			active[key] += max(b.Active, 0)
@@ -49,8 +45,8 @@ func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
 	}
 	k.connectionsTo(groups, places)
 	for _, g := range groups.sorted() {
-		party := k.Party(g.key.host, "")
-		f := Finding{Severity: Info, Title: fmt.Sprintf("%s is %s", hostName(party, g.key.host), g.key.state)}
+		party := k.Party(g.key, "")
+		f := Finding{Severity: Info, Title: fmt.Sprintf("%s is %s", hostName(party, g.key), states[g.key])}
 		switch {
 		case active[g.key] > 0:
 			f.Severity = Warning
@@ -69,20 +65,16 @@ func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
 
 // connectionsTo gives the hosts the open connections of the answer that a
 // proxy which says so leads to them.
-func (k *Case) connectionsTo(groups groupsOf[unwell], places map[unwell]map[record.Scope]bool) {
-	by := map[netip.AddrPort][]*group[unwell]{}
-	for _, g := range groups.sorted() {
-		by[g.key.host] = append(by[g.key.host], g)
-	}
+func (k *Case) connectionsTo(groups groupsOf[netip.AddrPort], places map[netip.AddrPort]map[record.Scope]bool) {
 	for i := range k.Answer.Connections {
 		c := &k.Answer.Connections[i]
-		if _, final := c.Tuples(); c.State == "ESTABLISHED" && by[final.Destination] != nil {
-			place, ok := k.captured(c)
-			for _, g := range by[final.Destination] {
-				if ok && places[g.key][place] {
-					g.add(c)
-				}
-			}
+		_, final := c.Tuples()
+		g := groups[final.Destination]
+		if g == nil || c.State != "ESTABLISHED" {
+			continue
+		}
+		if place, ok := k.captured(c); ok && places[g.key][place] {
+			g.add(c)
 		}
 	}
 }
