@@ -16,6 +16,7 @@ var ipvsStaleConnection = Rule{
 	Why:   "IPVS keeps sending a client's packets by its connection table. For UDP each packet renews the entry, so the client never gets to a backend that serves.",
 	Do:    "End the entries: stop the client for longer than the entry lasts, or set net.ipv4.vs.expire_nodest_conn=1 in that namespace, so that IPVS drops them itself.",
 	See:   []string{"https://github.com/moby/moby/issues/36878"},
+	over:  []string{"backend-removed"},
 	judge: findIPVSStaleConnections,
 }
 

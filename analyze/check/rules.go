@@ -5,6 +5,13 @@ package check
 var Rules = []Rule{
 	serviceWithoutEndpoints,
 
+	// What tables lead to.
+	staleTranslation,
+	addressReused,
+	backendRemoved,
+	backendNotReady,
+	backendTerminating,
+
 	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
 	swarmStaleMember,
 	swarmAddressOverlap,
@@ -21,4 +28,8 @@ var Rules = []Rule{
 	envoyHostUnhealthy,
 	envoyConnectFailures,
 	ztunnelErrors,
+
+	// Sockets, spread and clocks.
+	unevenSpread,
+	backendIdle,
 }
