@@ -123,6 +123,7 @@ type Case struct {
 	failed error
 	chosen []*chosen                     // by choices, once
 	owners map[netip.Addr][]record.Owner // by holders, once
+	cilium *ciliumTables                 // what the rules about Cilium share, once it is read
 }
 
 // fail keeps the first error of a look-up; the check ends with it.

@@ -19,7 +19,7 @@ func findMissingDestinations(k *Case) (found []Finding, judged bool) {
 			if len(missing) == 0 {
 				continue
 			}
-			f := Finding{Title: "IPVS on " + placeName(d.v.place) + " lacks " + listed(missing) + " behind " + called(d.p.party),
+			f := Finding{Title: "IPVS on " + placeName(d.v.place) + " lacks " + addresses(missing) + " behind " + called(d.p.party),
 				Objects: []Object{object(d.p.party), ipvsTable(d.v.place)}, Evidence: k.evidence(append(d.tables, d.planes...)...)}
 			if older, _ := k.older(d.tables, d.planes); older {
 				f.Severity = Info

@@ -34,7 +34,7 @@ func findUnknownDestinations(k *Case, inSwarm bool) (found []Finding, judged boo
 		if inSwarm {
 			what = "no task"
 		}
-		f := Finding{Title: "IPVS on " + placeName(d.v.place) + " sends " + called(d.p.party) + " to " + listed(extra) + ", " + what + " of it",
+		f := Finding{Title: "IPVS on " + placeName(d.v.place) + " sends " + called(d.p.party) + " to " + addresses(extra) + ", " + what + " of it",
 			Objects: []Object{object(d.p.party), ipvsTable(d.v.place)}}
 		g := group[string]{}
 		for _, a := range extra {

@@ -137,15 +137,3 @@ func softer(s Severity) Severity {
 	}
 	return Info
 }
-
-// listed writes addresses into a title, at most a few of them.
-func listed(list []netip.AddrPort) string {
-	var names []string
-	for i, a := range list {
-		if i == 3 && len(list) > 4 {
-			return strings.Join(names, ", ") + " and others"
-		}
-		names = append(names, strings.TrimSuffix(a.String(), ":0"))
-	}
-	return strings.Join(names, ", ")
-}

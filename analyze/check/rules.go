@@ -11,6 +11,11 @@ var Rules = []Rule{
 	backendRemoved,
 	backendNotReady,
 	backendTerminating,
+	untranslatedService,
+	unansweredBackend,
+	tupleCollision,
+	hairpinNotMasqueraded,
+	sourcePortsExhausted,
 
 	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
 	swarmStaleMember,
@@ -32,4 +37,18 @@ var Rules = []Rule{
 	// Sockets, spread and clocks.
 	unevenSpread,
 	backendIdle,
+
+	// What listings say of the state of tables, neighbours and proxies.
+	conntrackFull,
+	conntrackInsertFailed,
+	conntrackEarlyDrop,
+	conntrackInvalid,
+	proxyStale,
+	neighbourFailed,
+
+	// Cilium.
+	ciliumBackendMissing,
+	ciliumBackendReused,
+	ciliumRevNAT,
+	ciliumAgentDatapath,
 }

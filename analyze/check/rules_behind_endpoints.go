@@ -133,10 +133,10 @@ func (k *Case) behindFinding(key behindKey, b *behind) Finding {
 	var parts []string
 	if len(extra) > 0 {
 		f.Severity = Error
-		parts = append(parts, "lead to "+listed(extra)+", no endpoint of it")
+		parts = append(parts, "lead to "+addresses(extra)+", no endpoint of it")
 	}
 	if len(missing) > 0 {
-		parts = append(parts, "lack "+listed(missing))
+		parts = append(parts, "lack "+addresses(missing))
 	}
 	host := key.host
 	if host == "" {

@@ -217,7 +217,7 @@ func checkCSV(t *testing.T, text string) {
 }
 
 // outside is what a picture may hold outside of quoted labels.
-var outside = regexp.MustCompile(`^[A-Za-z0-9_=;,>{}|. \[\]-]*$`)
+var outside = regexp.MustCompile(`^[A-Za-z0-9_=;,>{}|. #:()%~\[\]-]*$`)
 
 // checkQuotes holds that every label ends on the line where it begins, and
 // that nothing of a label stands outside.
