@@ -54,7 +54,7 @@ func findEnvoyBlackholes(k *Case) (found []Finding, judged bool) {
 	for _, g := range groups.sorted() {
 		name := listed(sortedAddresses(unknown[g.key]))
 		if g.key.dialled.IsValid() {
-			name = hostName(k.partyOf(g.key.dialled, record.TCP, g.key.place.Host), g.key.dialled)
+			name = hostCalled(k.partyOf(g.key.dialled, record.TCP, g.key.place.Host), g.key.dialled)
 		}
 		why := map[string]string{"UH": "no healthy host (UH)", "NR": "no route (NR)", "NC": "no cluster (NC)", "BlackHoleCluster": "BlackHoleCluster"}[g.key.why]
 		found = append(found, Finding{

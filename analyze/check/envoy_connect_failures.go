@@ -44,7 +44,7 @@ func findEnvoyConnectFailures(k *Case) (found []Finding, judged bool) {
 		}
 		party := k.Party(g.key, "")
 		f := Finding{Connections: g.connections(), Objects: []Object{object(party)}, Evidence: k.evidence(g.at...)}
-		f.Title = fmt.Sprintf("%d connections or requests failed at %s: %s", len(g.at), hostName(party, g.key), flagList(counts[g.key]))
+		f.Title = fmt.Sprintf("%d connections or requests failed at %s: %s", len(g.at), hostCalled(party, g.key), flagList(counts[g.key]))
 		f.Objects = append(f.Objects, proxies(places[g.key])...)
 		found = append(found, f)
 	}

@@ -144,8 +144,8 @@ func (k *Case) endpointsByName() map[string]*endpointsOf {
 	return out
 }
 
-// hostName is how titles call an upstream host.
-func hostName(p resolve.Party, a netip.AddrPort) string {
+// hostCalled is how titles call an upstream host.
+func hostCalled(p resolve.Party, a netip.AddrPort) string {
 	if p.Name == "" {
 		return a.String()
 	}

@@ -46,7 +46,7 @@ func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
 	k.connectionsTo(groups, places)
 	for _, g := range groups.sorted() {
 		party := k.Party(g.key, "")
-		f := Finding{Severity: Info, Title: fmt.Sprintf("%s is %s", hostName(party, g.key), states[g.key])}
+		f := Finding{Severity: Info, Title: fmt.Sprintf("%s is %s", hostCalled(party, g.key), states[g.key])}
 		switch {
 		case active[g.key] > 0:
 			f.Severity = Warning
