@@ -18,12 +18,12 @@ var neighbourFailed = Rule{
 	judge: findFailedNeighbours,
 }
 
-// silent are the neighbours of a host of which no listing of it says better,
+// notAnswering are the neighbours of a host of which no listing of it says better,
 // by address.
-type silent map[netip.Addr][]record.Pos
+type notAnswering map[netip.Addr][]record.Pos
 
 func findFailedNeighbours(k *Case) (found []Finding, judged bool) {
-	hosts := map[string]silent{}
+	hosts := map[string]notAnswering{}
 	for _, s := range k.sheets("ip-neigh") {
 		judged = true
 		if s.place.Kind == record.ScopeHost {
@@ -80,8 +80,8 @@ func over(state string) bool {
 
 // unanswered are the neighbours that failed, and are not known by another
 // device or a later listing.
-func unanswered(s *sheet) silent {
-	out, known := silent{}, map[netip.Addr]bool{}
+func unanswered(s *sheet) notAnswering {
+	out, known := notAnswering{}, map[netip.Addr]bool{}
 	for _, r := range s.list {
 		text, _, _ := strings.Cut(r.Subject, " ")
 		a, err := netip.ParseAddr(text)

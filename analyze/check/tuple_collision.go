@@ -109,8 +109,8 @@ func (k *Case) collision(key left, list []record.Translation, at []record.Pos) (
 	}, true
 }
 
-// ciliumChoice is a client's port that leads to one backend through services.
-type ciliumChoice struct {
+// collidingChoice is a client's port that leads to one backend through services.
+type collidingChoice struct {
 	place    record.Scope
 	protocol record.Protocol
 	client   netip.AddrPort
@@ -120,7 +120,7 @@ type ciliumChoice struct {
 // ciliumCollisions are those where Cilium has one entry for the packets of two
 // services: it holds the number of the service that was dialled last.
 func (k *Case) ciliumCollisions() (found []Finding, judged bool) {
-	groups := groupsOf[ciliumChoice]{}
+	groups := groupsOf[collidingChoice]{}
 	for i := range k.Answer.Connections {
 		c := &k.Answer.Connections[i]
 		for _, s := range c.Steps() {
@@ -128,7 +128,7 @@ func (k *Case) ciliumCollisions() (found []Finding, judged bool) {
 				continue
 			}
 			judged = true
-			g := groups.of(ciliumChoice{s.Place, c.IP(), s.Before.Source, s.After.Destination})
+			g := groups.of(collidingChoice{s.Place, c.IP(), s.Before.Source, s.After.Destination})
 			g.add(c)
 			for _, t := range s.Entries {
 				g.at = append(g.at, t.Pos)
