@@ -52,7 +52,7 @@ func findEnvoyBlackholes(k *Case) (found []Finding, judged bool) {
 		return key, true
 	})
 	for _, g := range groups.sorted() {
-		name := listed(sortedAddresses(unknown[g.key]))
+		name := addresses(sortedAddresses(unknown[g.key]))
 		if g.key.dialled.IsValid() {
 			name = hostCalled(k.partyOf(g.key.dialled, record.TCP, g.key.place.Host), g.key.dialled)
 		}

@@ -64,7 +64,7 @@ func findEnvoyHostsGone(k *Case) (found []Finding, judged bool) {
 	for _, g := range groups.sorted() {
 		e := services[g.key.namespace+"/"+g.key.name]
 		service := resolve.Party{Kind: "service", Namespace: g.key.namespace, Name: g.key.name}
-		f := Finding{Title: fmt.Sprintf("proxies hold %s to %s of %s, which Kubernetes does not list", times(int(active[g.key]), "connection"), g.key.host, called(service)),
+		f := Finding{Title: fmt.Sprintf("proxies hold %s to %s of %s, which Kubernetes does not list", several(int(active[g.key]), "connection"), g.key.host, called(service)),
 			Objects: append([]Object{object(service)}, proxies(places[g.key])...)}
 		if h, ok := k.held(g.key.host.Addr()); ok {
 			f.Title += "; the address is " + called(h.Party) + "'s now"

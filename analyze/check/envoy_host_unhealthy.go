@@ -50,7 +50,7 @@ func findEnvoyUnhealthy(k *Case) (found []Finding, judged bool) {
 		switch {
 		case active[g.key] > 0:
 			f.Severity = Warning
-			f.Title += fmt.Sprintf(", and proxies hold %s to it", times(int(active[g.key]), "connection"))
+			f.Title += fmt.Sprintf(", and proxies hold %s to it", several(int(active[g.key]), "connection"))
 		case len(g.list) > 0:
 			f.Severity = Warning
 			f.Title += ", and " + clients(g.list) + " still has a connection to it"

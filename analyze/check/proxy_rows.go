@@ -1,7 +1,6 @@
 package check
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -68,14 +67,6 @@ func flagged(t *record.Translation, flags ...string) string {
 		}
 	}
 	return ""
-}
-
-// times writes a count of rows.
-func times(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // proxy is the pod or namespace of a proxy as findings list it.

@@ -33,7 +33,7 @@ func findZtunnelErrors(k *Case) (found []Finding, judged bool) {
 	for _, g := range groups.sorted() {
 		party := k.partyOf(g.key.dialled, record.TCP, "")
 		found = append(found, Finding{
-			Title:       "ztunnel failed " + times(len(g.at), "connection") + " to " + hostCalled(party, g.key.dialled) + ": " + g.key.failure,
+			Title:       "ztunnel failed " + several(len(g.at), "connection") + " to " + hostCalled(party, g.key.dialled) + ": " + g.key.failure,
 			Connections: g.connections(), Objects: []Object{object(party)}, Evidence: k.evidence(g.at...),
 		})
 	}
