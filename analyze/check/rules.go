@@ -26,6 +26,13 @@ var Rules = []Rule{
 	ipvsUnknownDestination,
 	ipvsMissingDestination,
 	ipvsWeightZero,
+	envoyHostGone,
+	envoyNoHosts,
+	envoyBlackhole,
+	envoyPassthroughService,
+	envoyHostUnhealthy,
+	envoyConnectFailures,
+	ztunnelErrors,
 
 	// Sockets, spread and clocks.
 	socketWithoutEntry,
