@@ -64,8 +64,8 @@ const (
 )
 
 // Take resolves and checks a case, and keeps what is to be compared of it.
-func Take(c *load.Case, input string) (*Moment, error) {
-	k, err := check.Open(c, resolve.View{})
+func Take(c *load.Case, view resolve.View, input string) (*Moment, error) {
+	k, err := check.Open(c, view)
 	if err != nil {
 		return nil, err
 	}

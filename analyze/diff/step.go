@@ -274,6 +274,11 @@ func (s *step) absent(c *conn, here, there *Moment) (because, missing string) {
 			return "", stillListed
 		}
 	}
+	if r := mark(anywhere, tables, c.ip, c.tuple); len(c.shown) == 0 && there.has(r) {
+		return "", stillListed
+	} else if len(c.shown) == 0 && here.has(r) {
+		return "", "which table shows it is not told"
+	}
 	first := serverSocket
 	for _, x := range c.shown {
 		first = min(first, x.by)

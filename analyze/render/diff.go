@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"whichbackend/analyze/check"
 	"whichbackend/analyze/diff"
 	"whichbackend/analyze/resolve"
 )
@@ -40,7 +39,6 @@ func Diff(w io.Writer, d *diff.Diff, format string, opt Options) error {
 type block struct {
 	title, style string
 	lines        []diffLine
-	more         string // what to say of lines that are folded
 }
 
 // diffLine is one line of a block, and the lines of listings that show it.
@@ -68,10 +66,15 @@ func (o *out) diff(d *diff.Diff, wide bool) {
 	if lines := timelines(d, wide); len(lines) > 0 {
 		o.line()
 		o.line("over all moments")
-		o.diffLines(block{lines: lines, more: "client and service"}, wide)
+		o.diffLines(block{lines: lines}, wide)
 	}
+	first := true
 	for _, m := range d.Moments {
 		for _, s := range clocks(m) {
+			if first {
+				o.line()
+			}
+			first = false
 			o.line(s)
 		}
 	}
@@ -119,14 +122,14 @@ func headline(d *diff.Diff, s *diff.Step) []string {
 // blocks are the parts of one step, in the order in which they matter.
 func blocks(d *diff.Diff, step int, wide bool) []block {
 	list := []block{
-		{"still with a backend that is gone", red, outlivedLines(d, step, wide), ""},
-		{"moved to another backend", yellow, movedLines(d, step), ""},
-		{"services and backends that came and went", plain, serviceLines(d, step, wide), ""},
-		{"findings", yellow, findingLines(d, step), ""},
-		{"ended", plain, connectionLines(d.Ended, step, wide), ""},
-		{"appeared", plain, connectionLines(d.Appeared, step, wide), ""},
-		{"undetermined", plain, undeterminedLines(d, step, wide), ""},
-		{"not seen", dim, notSeenLines(d, step, wide), ""},
+		{"still with a backend that is gone", red, outlivedLines(d, step, wide)},
+		{"moved to another backend", yellow, movedLines(d, step)},
+		{"services and backends that came and went", plain, serviceLines(d, step, wide)},
+		{"findings", yellow, findingLines(d, step)},
+		{"ended", plain, connectionLines(d.Ended, step, wide)},
+		{"appeared", plain, connectionLines(d.Appeared, step, wide)},
+		{"undetermined", plain, undeterminedLines(d, step, wide)},
+		{"not seen", dim, notSeenLines(d, step, wide)},
 	}
 	var out []block
 	for _, b := range list {
@@ -270,12 +273,10 @@ func findingLines(d *diff.Diff, step int) []diffLine {
 		if x.Change == "not judged" {
 			s += " (" + x.Side + ": " + x.Missing + ")"
 		}
-		out = append(out, diffLine{s, evidenceOf(x.Finding)})
+		out = append(out, diffLine{s, x.Finding.Evidence})
 	}
 	return out
 }
-
-func evidenceOf(f check.Finding) []resolve.Evidence { return f.Evidence }
 
 // connectionLines are ended or appeared connections: in short by service.
 func connectionLines(list []diff.Connection, step int, wide bool) []diffLine {
@@ -298,7 +299,11 @@ func connectionLines(list []diff.Connection, step int, wide bool) []diffLine {
 func connectionLine(x *diff.Connection) string {
 	s := joined(party(x.Client), "->", dialled(x.Service, x.Protocol), x.State)
 	for i, b := range x.Backends {
-		s += []string{", ", " => "}[min(1, max(0, 1-i))] + party(b)
+		if i == 0 {
+			s += " => " + party(b)
+		} else {
+			s += ", " + party(b)
+		}
 	}
 	if x.Because != "" {
 		s += ": " + x.Because
@@ -363,9 +368,17 @@ func timelines(d *diff.Diff, wide bool) []diffLine {
 
 // clocks says how far the clocks of a moment are apart.
 func clocks(m diff.Info) []string {
-	var out []string
+	against := map[string][]string{}
+	var order []string
 	for _, k := range m.Clocks {
-		out = append(out, fmt.Sprintf("%s: clock of %s: %s against %s, told by %s in captures", m.Input, k.Host, offset(k.Seconds), k.Reference, count(k.Pairs, "connection")))
+		if against[k.Reference] == nil {
+			order = append(order, k.Reference)
+		}
+		against[k.Reference] = append(against[k.Reference], k.Host+" "+offset(k.Seconds))
+	}
+	var out []string
+	for _, r := range order {
+		out = append(out, fmt.Sprintf("clocks of moment %d, as captures tell: %s against %s", m.Moment, strings.Join(against[r], ", "), r))
 	}
 	return out
 }
