@@ -162,10 +162,10 @@ func (s *step) both(i, j int) {
 	case a.over() && b.over():
 		s.count.Over++
 		s.fate[i], s.origin[j] = past, past
-	case b.over():
+	case closed(a, b):
 		s.fate[i], s.origin[j] = ended, past
-		s.Ended = append(s.Ended, a.listed(s.n, "it is listed as "+b.state+" after"))
-	case a.over():
+		s.Ended = append(s.Ended, a.listed(s.n, "it is listed as closed after"))
+	case closed(b, a):
 		s.fate[i], s.origin[j] = past, appeared
 		s.Appeared = append(s.Appeared, b.listed(s.n, "the connection that had its addresses was over before"))
 	case a.socket != 0 && b.socket != 0 && a.socket != b.socket:
@@ -178,6 +178,12 @@ func (s *step) both(i, j int) {
 		reason := "before: " + a.reason
 		if a.settled() {
 			reason = "after: " + b.reason
+		}
+		s.undetermined(a, b, reason)
+	case (a.verdict == resolve.None) != (b.verdict == resolve.None):
+		reason := "nothing serves it before: " + a.reason
+		if b.verdict == resolve.None {
+			reason = "nothing serves it after: " + b.reason
 		}
 		s.undetermined(a, b, reason)
 	case a.byRequest || b.byRequest:
@@ -210,17 +216,11 @@ func (s *step) undetermined(a, b *conn, reason string) {
 func (s *step) moved(a, b *conn) {
 	m := Moved{Step: s.n, Granularity: "connection", Protocol: b.protocol, Client: b.client, Service: b.service, Before: []Spread{}, After: []Spread{},
 		EvidenceBefore: a.evidence, EvidenceAfter: b.evidence}
-	if len(a.backends) > 0 {
-		m.Before = append(m.Before, Spread{Party: a.backend(), Count: 1, Gone: s.gone(a, a.backend().Address)})
-	}
-	if len(b.backends) > 0 {
-		m.After = append(m.After, Spread{Party: b.backend(), Count: 1})
-	}
-	switch {
-	case a.socket != 0 && a.socket == b.socket:
+	m.Before = append(m.Before, Spread{Party: a.backend(), Count: 1, Gone: s.gone(a, a.backend().Address)})
+	m.After = append(m.After, Spread{Party: b.backend(), Count: 1})
+	m.Reason = "the same addresses lead to another backend; whether the client opened it anew from the same port is not known"
+	if a.socket != 0 && a.socket == b.socket {
 		m.Reason = "the client's socket is the same, the backend is another"
-	default:
-		m.Reason = "the same addresses lead to another backend; whether the client opened it anew from the same port is not known"
 	}
 	s.Moved = append(s.Moved, m)
 }
