@@ -119,7 +119,7 @@ type Connection struct {
 	Service  resolve.Party      `json:"service" yaml:"service"`
 	Verdict  resolve.Verdict    `json:"verdict" yaml:"verdict"`
 	Backends []resolve.Party    `json:"backends" yaml:"backends"`
-	Because  string             `json:"because" yaml:"because"`
+	Because  string             `json:"because,omitempty" yaml:"because,omitempty"` // omitted in what was not seen
 	Evidence []resolve.Evidence `json:"evidence,omitempty" yaml:"evidence,omitempty"`
 }
 
