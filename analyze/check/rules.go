@@ -4,4 +4,44 @@ package check
 // listed.
 var Rules = []Rule{
 	serviceWithoutEndpoints,
+
+	// What tables lead to.
+	staleTranslation,
+	addressReused,
+	backendRemoved,
+	backendNotReady,
+	backendTerminating,
+	untranslatedService,
+	unansweredBackend,
+	tupleCollision,
+	hairpinNotMasqueraded,
+	sourcePortsExhausted,
+
+	// IPVS, Swarm, kube-proxy's rules and Envoy against the control plane.
+	swarmStaleMember,
+	swarmAddressOverlap,
+	swarmMarkMismatch,
+	rulesBehindEndpoints,
+	ipvsStaleConnection,
+	ipvsUnknownDestination,
+	ipvsMissingDestination,
+	ipvsWeightZero,
+
+	// Sockets, spread and clocks.
+	unevenSpread,
+	backendIdle,
+
+	// What listings say of the state of tables, neighbours and proxies.
+	conntrackFull,
+	conntrackInsertFailed,
+	conntrackEarlyDrop,
+	conntrackInvalid,
+	proxyStale,
+	neighbourFailed,
+
+	// Cilium.
+	ciliumBackendMissing,
+	ciliumBackendReused,
+	ciliumRevNAT,
+	ciliumAgentDatapath,
 }

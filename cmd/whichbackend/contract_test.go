@@ -24,7 +24,7 @@ import (
 func sections(t testing.TB, path string) map[string][][]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	check(t, err)
+	noError(t, err)
 	out := map[string][][]string{}
 	title := ""
 	for _, line := range strings.Split(string(text), "\n") {
@@ -155,7 +155,7 @@ func TestAnswerContract(t *testing.T) {
 			t.Errorf("%q: %v %v", args, a["schema"], a["tool"])
 		}
 		var v resolve.Answer
-		check(t, json.Unmarshal([]byte(r.out), &v))
+		noError(t, json.Unmarshal([]byte(r.out), &v))
 		open := len(v.Connections) == 0
 		seen := map[string]bool{}
 		for i := range v.Connections {
@@ -345,7 +345,7 @@ func TestInspectContract(t *testing.T) {
 		var v load.Inspection
 		dec := json.NewDecoder(bytes.NewReader([]byte(r.out)))
 		dec.DisallowUnknownFields()
-		check(t, dec.Decode(&v))
+		noError(t, dec.Decode(&v))
 		if v.Schema != "whichbackend.inspect/v1" || v.Tool != "whichbackend "+version || len(v.Artifacts) == 0 {
 			t.Errorf("%s: %s %s", input, v.Schema, v.Tool)
 		}
