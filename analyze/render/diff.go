@@ -123,7 +123,7 @@ func headline(d *diff.Diff, s *diff.Step) []string {
 func blocks(d *diff.Diff, step int, wide bool) []block {
 	list := []block{
 		{"still with a backend that is gone", red, outlivedLines(d, step, wide)},
-		{"moved to another backend", yellow, movedLines(d, step)},
+		{"moved to another backend", yellow, movedLines(d, step, wide)},
 		{"services and backends that came and went", plain, serviceLines(d, step, wide)},
 		{"findings", yellow, findingLines(d, step)},
 		{"ended", plain, connectionLines(d.Ended, step, wide)},
@@ -217,23 +217,26 @@ func spread(list []diff.Spread, counted bool) string {
 	return orElse(strings.Join(out, ", "), "nobody")
 }
 
-func movedLines(d *diff.Diff, step int) []diffLine {
-	var out []diffLine
+func movedLines(d *diff.Diff, step int, wide bool) []diffLine {
+	var out, each []diffLine
+	t := tallies{}
 	for _, x := range d.Moved {
 		if x.Step != step {
 			continue
 		}
-		client, counted := called(x.Client), x.Granularity == "client"
-		if !counted {
-			client = party(x.Client)
+		to := dialled(x.Service, x.Protocol) + "  " + called(x.Client) + ": "
+		if x.Granularity == "client" {
+			out = append(out, diffLine{text: to + spread(x.Before, true) + " → " + spread(x.After, true)})
+			continue
 		}
-		s := dialled(x.Service, x.Protocol) + "  " + client + ": " + spread(x.Before, counted) + " → " + spread(x.After, counted)
-		if !counted {
-			s += " (" + x.Reason + ")"
-		}
-		out = append(out, diffLine{s, append(append([]resolve.Evidence{}, x.EvidenceBefore...), x.EvidenceAfter...)})
+		change := spread(x.Before, false) + " → " + spread(x.After, false)
+		t.add("of "+called(x.Client)+" to "+dialled(x.Service, x.Protocol)+": "+change, 1)
+		each = append(each, diffLine{party(x.Client) + " -> " + dialled(x.Service, x.Protocol) + ": " + change + ": " + x.Reason, append(append([]resolve.Evidence{}, x.EvidenceBefore...), x.EvidenceAfter...)})
 	}
-	return out
+	if !wide {
+		each = t.lines("connection")
+	}
+	return append(out, each...)
 }
 
 func serviceLines(d *diff.Diff, step int, wide bool) []diffLine {

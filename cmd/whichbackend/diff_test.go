@@ -63,7 +63,7 @@ func diffed(t *testing.T, code int, args ...string) *diff.Diff {
 	r := must(t, code, append([]string{"diff", "-o", "json"}, args...)...)
 	shape(t, strings.Join(args, " "), object(t, r.out), reflect.TypeOf(diff.Diff{}))
 	d := &diff.Diff{}
-	check(t, json.Unmarshal([]byte(r.out), d))
+	noError(t, json.Unmarshal([]byte(r.out), d))
 	return d
 }
 
