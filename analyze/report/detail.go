@@ -200,7 +200,7 @@ func (d *detail) rest(p *page, c *resolve.Connection, e *quoting) {
 }
 
 func label(p resolve.Party) string {
-	return strings.TrimSpace(render.Called(p) + " " + render.Address(p))
+	return strings.TrimSpace(named(p) + " " + render.Address(p))
 }
 
 // quoting turns evidence into the page's, and keeps the first error.

@@ -69,7 +69,7 @@ type serviceKey struct {
 func (g *gatherer) service(c *resolve.Connection) int {
 	n, fresh := g.named.of(serviceKey{c.Service, c.Protocol})
 	if fresh {
-		g.services = append(g.services, &service{Name: text(render.Called(c.Service)), Address: text(render.Address(c.Service)), Kind: text(c.Service.Kind), Protocol: text(c.Protocol), Direct: true,
+		g.services = append(g.services, &service{Name: text(named(c.Service)), Address: text(render.Address(c.Service)), Kind: text(c.Service.Kind), Protocol: text(c.Protocol), Direct: true,
 			Verdicts: make([]int, len(resolve.Verdicts)), Spread: []part{}, counts: map[int]int{}, clients: map[int]bool{}, froms: map[string]*resolve.Connection{}, passed: map[netip.AddrPort]bool{}})
 	}
 	return n
@@ -115,7 +115,7 @@ func (t *table) spread(c Case) {
 			}
 		}
 		slices.SortStableFunc(listings, func(a, b resolve.Listing) int { return order(c, a.At, b.At) })
-		s.parts(t, listings)
+		s.parts(c, t, listings)
 		s.sources(c, listings)
 		s.counts, s.clients, s.froms, s.passed = nil, nil, nil, nil
 	}
@@ -142,7 +142,7 @@ func order(c Case, a, b record.Pos) int {
 
 // parts lists the backends of a service: those with connections, and those
 // that listings name.
-func (s *service) parts(t *table, listings []resolve.Listing) {
+func (s *service) parts(c Case, t *table, listings []resolve.Listing) {
 	at := map[string]int{}
 	for b, n := range s.counts {
 		s.Spread = append(s.Spread, part{Backend: b, Count: n})
@@ -156,7 +156,7 @@ func (s *service) parts(t *table, listings []resolve.Listing) {
 		at[string(b.Address)] = i
 	}
 	shares, why := expected(listings)
-	listed, complete := s.listed(at, shares, listings)
+	listed, complete := s.listed(c, at, shares, listings)
 	s.Uneven = why
 	if !complete || s.throughOthers(listed) {
 		return
@@ -170,7 +170,7 @@ func (s *service) parts(t *table, listings []resolve.Listing) {
 
 // listed adds what listings say of each backend, and tells the addresses that
 // they name, and whether every one of them is whole.
-func (s *service) listed(at map[string]int, shares map[netip.AddrPort]float64, listings []resolve.Listing) (listed map[netip.Addr]bool, complete bool) {
+func (s *service) listed(c Case, at map[string]int, shares map[netip.AddrPort]float64, listings []resolve.Listing) (listed map[netip.Addr]bool, complete bool) {
 	listed, complete = map[netip.Addr]bool{}, len(listings) > 0
 	for _, l := range listings {
 		complete = complete && l.Complete
@@ -184,7 +184,7 @@ func (s *service) listed(at map[string]int, shares map[netip.AddrPort]float64, l
 			if !ok {
 				i = len(s.Spread)
 				at[b.Address.String()] = i
-				s.Spread = append(s.Spread, part{Backend: -1, Address: text(b.Address.String()), Name: text(joined(b.Namespace, b.Name))})
+				s.Spread = append(s.Spread, part{Backend: -1, Address: text(b.Address.String()), Name: text(cmp.Or(joined(b.Namespace, b.Name), named(c.Party(b.Address, ""))))})
 			}
 			p := &s.Spread[i]
 			if b.Weight >= 0 && (p.Weight == nil || *p.Weight > b.Weight) {

@@ -149,7 +149,7 @@ func (g *gatherer) row(i int, c *resolve.Connection) {
 
 func (g *gatherer) client(c *resolve.Connection) (number, port int) {
 	p := c.Client
-	x := client{Name: text(render.Called(p)), Address: text(p.Address), Host: text(p.Host), Namespace: text(p.Namespace)}
+	x := client{Name: text(named(p)), Address: text(p.Address), Host: text(p.Host), Namespace: text(p.Namespace)}
 	if a, err := netip.ParseAddrPort(p.Address); err == nil {
 		x.Address, port = text(a.Addr().String()), int(a.Port())
 		held, ok := g.workloads[a.Addr()]
@@ -188,7 +188,7 @@ func (g *gatherer) end(c *resolve.Connection) int {
 	key := strings.Builder{}
 	key.WriteString(x.How)
 	for _, b := range c.Backends {
-		y := backend{Name: text(render.Called(b.Party)), Address: text(render.Address(b.Party)), Host: text(b.Host)}
+		y := backend{Name: text(named(b.Party)), Address: text(render.Address(b.Party)), Host: text(b.Host)}
 		n, fresh := g.backends.of(y)
 		if fresh {
 			g.Backends = append(g.Backends, y)
@@ -201,4 +201,12 @@ func (g *gatherer) end(c *resolve.Connection) int {
 		g.Ends = append(g.Ends, x)
 	}
 	return n
+}
+
+// named is how a party is called, "" when only its kind is known.
+func named(p resolve.Party) string {
+	if p.Name == "" {
+		return ""
+	}
+	return render.Called(p)
 }

@@ -3,7 +3,7 @@ const detailOf = new Map(data.details.map(d => [d.row, d]));
 function openDetail(row) {
   const box = byId("detail");
   detailRow = row;
-  box.replaceChildren(...detailContent(row));
+  box.replaceChildren(...detailContent(row).flat(4).filter(Boolean));
   if (!box.open) box.showModal();
   box.scrollTop = 0;
   byId("detail-title").focus();

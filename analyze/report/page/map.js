@@ -49,7 +49,20 @@ function gather(rows, by) {
       if (state === "bad") (target.flags = target.flags || new Set()).add(word);
     }
   }
+  if (rows.length === T.count) idle(nodes);
   return {nodes, links: [...links.values()]};
+}
+
+// idle adds the backends that are expected to have a share and have nothing.
+function idle(nodes) {
+  for (const n of [...nodes.service.values()]) {
+    if (n.service === undefined || n.n < 2) continue;
+    for (const p of data.services[n.service].spread) {
+      const same = [...nodes.backend.values()].some(b => b.backend !== undefined && T.backends[b.backend].address === p.address);
+      if (p.count || !p.share || same || nodes.backend.has(p.address)) continue;
+      nodes.backend.set(p.address, {column: "backend", key: p.address, label: p.name || p.address, sub: p.name ? p.address : "", n: 0, idle: p.share, find: p.address});
+    }
+  }
 }
 
 // fold keeps the largest nodes of a column, and those with something wrong.
@@ -167,8 +180,9 @@ function expectedOf(n, map) {
 }
 
 function shareText(n, map) {
+  if (n.idle) return `, expected ${percent(n.idle)}`;
   const e = expectedOf(n, map);
-  return e ? ` = ${percent(e.has)} of an expected ${percent(e.share)}` : "";
+  return e ? ` = ${percent(e.has)}, expected ${percent(e.share)}` : "";
 }
 
 // withTick adds the mark of the expected height beside a backend's bar.
@@ -187,6 +201,7 @@ function choose(n) {
   if (n.key === "\0more") return;
   if (n.service !== undefined) return narrow({s: String(n.service)});
   if (n.backend !== undefined) return narrow({b: String(n.backend)});
+  if (n.idle) return byId("services").scrollIntoView();
   if (n.verdict) return narrow({v: n.verdict});
   if (n.find === "direct" && n.column === "service") return narrow({m: "direct"});
   narrow({q: n.find});
