@@ -49,4 +49,5 @@ var Rules = []Rule{
 	ciliumMapFull,
 	ciliumAgainstEndpoints,
 	ciliumBackendDraining,
+	ciliumSocketLBStale,
 }
