@@ -91,17 +91,18 @@ func (k *Case) againstEndpoints(n *ciliumNode, key ciliumFrontend, v *ciliumView
 			}
 			extra := near(lacking(c.Backends, e.Backends), nets)
 			none := len(c.Backends) == 0 && serving(e.Backends) > 0 && !local && !e.Local
-			if !e.Complete || k.apart(c.Section, e.At.Section) || judged && (none != empty || !slices.Equal(ordered(extra), stale)) {
+			if !e.Complete || k.apart(c.Section, e.At.Section) || judged && (none != empty || !slices.Equal(inOrder(extra), stale)) {
 				return nil, false, nil, judged
 			}
-			stale, empty, judged = ordered(extra), none, true
+			stale, empty, judged = inOrder(extra), none, true
 			at = append(at, c.Pos, e.At)
 		}
 	}
 	return stale, empty, at, judged
 }
 
-func ordered(list []netip.AddrPort) []netip.AddrPort {
+// inOrder sorts addresses and drops repeats.
+func inOrder(list []netip.AddrPort) []netip.AddrPort {
 	slices.SortFunc(list, netip.AddrPort.Compare)
 	return slices.Compact(list)
 }

@@ -13,7 +13,7 @@ var ciliumSocketLBStale = Rule{
 	Finds: "connected UDP sockets of pods that point to a backend which is gone",
 	Needs: "sockets of a pod, the lists of all pods and of services, and Cilium's services on the pod's node",
 	Why:   "Cilium chose the backend when the program called connect(), and the socket itself holds its address. UDP has no reset: until the program opens a new socket, every datagram goes to an address that nobody has. DNS clients time out again and again.",
-	Do:    "Restart the client, or let it open a socket for each question. Newer versions of Cilium close such sockets when the backend goes; look whether this one has it (socketLB.terminatePodConnections in 1.18 and later).",
+	Do:    "Restart the client, or let it open a socket for each question. Newer versions of Cilium close such sockets when the backend goes: look whether this one has socketLB.terminatePodConnections.",
 	See:   []string{"https://github.com/cilium/cilium/issues/27300", "https://github.com/cilium/cilium/issues/48096"},
 	judge: findStaleSockets,
 }

@@ -102,10 +102,9 @@ type Moved struct {
 	Protocol    string        `json:"protocol" yaml:"protocol"`
 	Client      resolve.Party `json:"client" yaml:"client"` // of a client: without a port
 	Service     resolve.Party `json:"service" yaml:"service"`
-	// Before and After are empty where nothing served the connection.
-	Before []Spread `json:"before" yaml:"before"`
-	After  []Spread `json:"after" yaml:"after"`
-	Reason string   `json:"reason" yaml:"reason"`
+	Before      []Spread      `json:"before" yaml:"before"`
+	After       []Spread      `json:"after" yaml:"after"`
+	Reason      string        `json:"reason" yaml:"reason"`
 	// The lines that name the backends of a connection.
 	EvidenceBefore []resolve.Evidence `json:"evidence_before,omitempty" yaml:"evidence_before,omitempty"`
 	EvidenceAfter  []resolve.Evidence `json:"evidence_after,omitempty" yaml:"evidence_after,omitempty"`
@@ -120,7 +119,7 @@ type Connection struct {
 	Service  resolve.Party      `json:"service" yaml:"service"`
 	Verdict  resolve.Verdict    `json:"verdict" yaml:"verdict"`
 	Backends []resolve.Party    `json:"backends" yaml:"backends"`
-	Because  string             `json:"because" yaml:"because"`
+	Because  string             `json:"because,omitempty" yaml:"because,omitempty"` // omitted in what was not seen
 	Evidence []resolve.Evidence `json:"evidence,omitempty" yaml:"evidence,omitempty"`
 }
 

@@ -129,7 +129,12 @@ func mark(place record.Scope, table string, p record.Protocol, t record.Tuple) r
 	return row(h)
 }
 
-const sockets = "sockets"
+const (
+	sockets = "sockets" // the table of sockets
+	tables  = "tables"  // any other table, wherever it is
+)
+
+var anywhere record.Scope
 
 // rowsOf notes every row that sockets and tables of the moment have.
 func (m *Moment) rowsOf(k source) error {
@@ -158,7 +163,7 @@ func (m *Moment) rowsOf(k source) error {
 	}
 	err = k.Load.Translations(func(t *record.Translation) error {
 		if _, ok := m.bySection[t.Section]; ok && stateTable(t.Via) {
-			m.rows = append(m.rows, mark(place(t.Section), string(t.Via), t.Protocol, t.Before))
+			m.rows = append(m.rows, mark(place(t.Section), string(t.Via), t.Protocol, t.Before), mark(anywhere, tables, t.Protocol, t.Before))
 		}
 		return nil
 	})

@@ -2,7 +2,6 @@ package diff
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"whichbackend/analyze/check"
@@ -51,6 +50,7 @@ type shown struct {
 	listing int
 	by      witness
 	row     row
+	over    bool // it says that both ends have closed
 }
 
 // witness says what a row that is gone would prove.
@@ -64,8 +64,8 @@ const (
 )
 
 // Take resolves and checks a case, and keeps what is to be compared of it.
-func Take(c *load.Case, input string) (*Moment, error) {
-	k, err := check.Open(c, resolve.View{})
+func Take(c *load.Case, view resolve.View, input string) (*Moment, error) {
+	k, err := check.Open(c, view)
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +111,10 @@ func (m *Moment) keep(k source, a *resolve.Connection) conn {
 	clients, servers := a.Ends()
 	for _, s := range clients {
 		c.socket = max(c.socket, s.Inode)
-		m.show(&c, k, clientSocket, s.Pos, sockets, record.Tuple{Source: s.Local, Destination: s.Remote})
+		m.show(&c, clientSocket, s.Pos, mark(k.Place(s.Section), sockets, s.Protocol, record.Tuple{Source: s.Local, Destination: s.Remote}), over(s.State))
 	}
 	for _, s := range servers {
-		m.show(&c, k, serverSocket, s.Pos, sockets, record.Tuple{Source: s.Local, Destination: s.Remote})
+		m.show(&c, serverSocket, s.Pos, mark(k.Place(s.Section), sockets, s.Protocol, record.Tuple{Source: s.Local, Destination: s.Remote}), over(s.State))
 	}
 	for _, t := range a.Entries() {
 		if !stateTable(t.Via) {
@@ -124,14 +124,14 @@ func (m *Moment) keep(k source, a *resolve.Connection) conn {
 		if t.Protocol == record.TCP && t.Before == tuple && t.After.Destination != t.Before.Destination && !t.Selects && t.Via == record.ViaConntrack {
 			by = rewriting
 		}
-		m.show(&c, k, by, t.Pos, string(t.Via), t.Before)
+		m.show(&c, by, t.Pos, mark(k.Place(t.Section), string(t.Via), t.Protocol, t.Before), t.Closing || over(t.State))
 	}
 	return c
 }
 
-func (m *Moment) show(c *conn, k source, by witness, at record.Pos, table string, t record.Tuple) {
+func (m *Moment) show(c *conn, by witness, at record.Pos, r row, over bool) {
 	if i, ok := m.bySection[at.Section]; ok {
-		c.shown = append(c.shown, shown{i, by, mark(m.listings[i].place, table, c.ip, t)})
+		c.shown = append(c.shown, shown{i, by, r, over})
 	}
 }
 
@@ -146,8 +146,41 @@ func (c *conn) settled() bool {
 
 // over tells whether both ends have closed the connection, and a listing only
 // remembers it.
-func (c *conn) over() bool {
-	return slices.Contains([]string{"TIME_WAIT", "CLOSE", "CLOSED", "CLOSING", "LAST_ACK"}, strings.ToUpper(c.state))
+func (c *conn) over() bool { return over(c.state) }
+
+func over(state string) bool {
+	switch strings.ToUpper(state) {
+	case "TIME_WAIT", "CLOSE", "CLOSED", "CLOSING", "LAST_ACK":
+		return true
+	}
+	return false
+}
+
+// closed tells whether a listing that shows a connection in both moments has it
+// open in the first and closed in the second. Listings differ in that, so that
+// only the same one of the strongest kind counts.
+func closed(a, b *conn) bool {
+	first := serverSocket
+	for _, x := range a.shown {
+		for _, y := range b.shown {
+			if x.row == y.row {
+				first = min(first, x.by)
+			}
+		}
+	}
+	found := false
+	for _, x := range a.shown {
+		for _, y := range b.shown {
+			if x.row != y.row || x.by != first {
+				continue
+			}
+			if x.over || !y.over {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
 }
 
 // backend is the one backend of a settled answer, the zero party when it has

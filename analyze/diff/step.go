@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"whichbackend/analyze/check"
 	"whichbackend/analyze/record"
 	"whichbackend/analyze/resolve"
 )
@@ -162,10 +161,10 @@ func (s *step) both(i, j int) {
 	case a.over() && b.over():
 		s.count.Over++
 		s.fate[i], s.origin[j] = past, past
-	case b.over():
+	case closed(a, b):
 		s.fate[i], s.origin[j] = ended, past
-		s.Ended = append(s.Ended, a.listed(s.n, "it is listed as "+b.state+" after"))
-	case a.over():
+		s.Ended = append(s.Ended, a.listed(s.n, "it is listed as closed after"))
+	case closed(b, a):
 		s.fate[i], s.origin[j] = past, appeared
 		s.Appeared = append(s.Appeared, b.listed(s.n, "the connection that had its addresses was over before"))
 	case a.socket != 0 && b.socket != 0 && a.socket != b.socket:
@@ -178,6 +177,12 @@ func (s *step) both(i, j int) {
 		reason := "before: " + a.reason
 		if a.settled() {
 			reason = "after: " + b.reason
+		}
+		s.undetermined(a, b, reason)
+	case (a.verdict == resolve.None) != (b.verdict == resolve.None):
+		reason := "nothing serves it before: " + a.reason
+		if b.verdict == resolve.None {
+			reason = "nothing serves it after: " + b.reason
 		}
 		s.undetermined(a, b, reason)
 	case a.byRequest || b.byRequest:
@@ -210,17 +215,11 @@ func (s *step) undetermined(a, b *conn, reason string) {
 func (s *step) moved(a, b *conn) {
 	m := Moved{Step: s.n, Granularity: "connection", Protocol: b.protocol, Client: b.client, Service: b.service, Before: []Spread{}, After: []Spread{},
 		EvidenceBefore: a.evidence, EvidenceAfter: b.evidence}
-	if len(a.backends) > 0 {
-		m.Before = append(m.Before, Spread{Party: a.backend(), Count: 1, Gone: s.gone(a, a.backend().Address)})
-	}
-	if len(b.backends) > 0 {
-		m.After = append(m.After, Spread{Party: b.backend(), Count: 1})
-	}
-	switch {
-	case a.socket != 0 && a.socket == b.socket:
+	m.Before = append(m.Before, Spread{Party: a.backend(), Count: 1, Gone: s.gone(a, a.backend().Address)})
+	m.After = append(m.After, Spread{Party: b.backend(), Count: 1})
+	m.Reason = "the same addresses lead to another backend; whether the client opened it anew from the same port is not known"
+	if a.socket != 0 && a.socket == b.socket {
 		m.Reason = "the client's socket is the same, the backend is another"
-	default:
-		m.Reason = "the same addresses lead to another backend; whether the client opened it anew from the same port is not known"
 	}
 	s.Moved = append(s.Moved, m)
 }
@@ -274,6 +273,11 @@ func (s *step) absent(c *conn, here, there *Moment) (because, missing string) {
 			return "", stillListed
 		}
 	}
+	if r := mark(anywhere, tables, c.ip, c.tuple); len(c.shown) == 0 && there.has(r) {
+		return "", stillListed
+	} else if len(c.shown) == 0 && here.has(r) {
+		return "", "which table shows it is not told"
+	}
 	first := serverSocket
 	for _, x := range c.shown {
 		first = min(first, x.by)
@@ -322,77 +326,6 @@ func (s *step) notSeen() {
 		}
 		s.NotSeen = append(s.NotSeen, *s.missing[k])
 	}
-}
-
-// findings compares what checks of both moments found.
-func (s *step) findings() {
-	before, after := index(s.before.findings), index(s.after.findings)
-	for _, side := range []struct {
-		change, lacking string
-		has, lacks      *Moment
-		list            []check.Finding
-		other           map[string]bool
-	}{{"new", "before", s.after, s.before, s.after.findings.Findings, before}, {"gone", "after", s.before, s.after, s.before.findings.Findings, after}} {
-		for _, f := range side.list {
-			if side.other[sameFinding(&f)] {
-				continue
-			}
-			x := Finding{Step: s.n, Change: side.change, Finding: f}
-			if x.Missing = unjudged(&f, side.has, side.lacks, side.change == "gone"); x.Missing != "" {
-				x.Change, x.Side = "not judged", side.lacking
-			}
-			s.Findings = append(s.Findings, x)
-		}
-	}
-}
-
-func index(r *check.Result) map[string]bool {
-	out := map[string]bool{}
-	for i := range r.Findings {
-		out[sameFinding(&r.Findings[i])] = true
-	}
-	return out
-}
-
-// sameFinding is what a finding is recognised by: its rule and what it concerns.
-func sameFinding(f *check.Finding) string {
-	list := []string{}
-	for _, o := range f.Objects {
-		list = append(list, fmt.Sprintf("%q", []string{o.Kind, o.Namespace, o.Name, o.Address, o.Host}))
-	}
-	slices.Sort(list)
-	return fmt.Sprintf("%q", append([]string{f.ID}, list...))
-}
-
-// unjudged says why a moment without a finding may have the problem
-// nevertheless, "" when it would have shown it: its rule could not tell, or
-// something was not recorded that the other moment has. A place that is new
-// could not be recorded before; one that is not there any more may be gone, or
-// may only not have been looked at.
-func unjudged(f *check.Finding, has, lacking *Moment, strict bool) string {
-	for _, u := range lacking.findings.Unjudged {
-		if u.ID == f.ID {
-			return "the rule needs " + u.Needs
-		}
-	}
-	places := map[record.Scope]bool{}
-	for i := range lacking.listings {
-		places[lacking.listings[i].place] = true
-	}
-	proves := map[string]bool{}
-	for _, e := range f.Evidence {
-		proves[e.Artifact] = true
-	}
-	for i := range has.listings {
-		l := &has.listings[i]
-		if !strict && !places[l.place] && !proves[l.path] {
-			continue
-		}
-		if missing := lacking.again(l); missing != "" {
-			return missing
-		}
-	}
-	return ""
 }
 
 // dialled is an address that is dialled.

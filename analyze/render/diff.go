@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"whichbackend/analyze/check"
 	"whichbackend/analyze/diff"
 	"whichbackend/analyze/resolve"
 )
@@ -40,7 +39,6 @@ func Diff(w io.Writer, d *diff.Diff, format string, opt Options) error {
 type block struct {
 	title, style string
 	lines        []diffLine
-	more         string // what to say of lines that are folded
 }
 
 // diffLine is one line of a block, and the lines of listings that show it.
@@ -68,10 +66,15 @@ func (o *out) diff(d *diff.Diff, wide bool) {
 	if lines := timelines(d, wide); len(lines) > 0 {
 		o.line()
 		o.line("over all moments")
-		o.diffLines(block{lines: lines, more: "client and service"}, wide)
+		o.diffLines(block{lines: lines}, wide)
 	}
+	first := true
 	for _, m := range d.Moments {
 		for _, s := range clocks(m) {
+			if first {
+				o.line()
+			}
+			first = false
 			o.line(s)
 		}
 	}
@@ -119,14 +122,14 @@ func headline(d *diff.Diff, s *diff.Step) []string {
 // blocks are the parts of one step, in the order in which they matter.
 func blocks(d *diff.Diff, step int, wide bool) []block {
 	list := []block{
-		{"still with a backend that is gone", red, outlivedLines(d, step, wide), ""},
-		{"moved to another backend", yellow, movedLines(d, step), ""},
-		{"services and backends that came and went", plain, serviceLines(d, step, wide), ""},
-		{"findings", yellow, findingLines(d, step), ""},
-		{"ended", plain, connectionLines(d.Ended, step, wide), ""},
-		{"appeared", plain, connectionLines(d.Appeared, step, wide), ""},
-		{"undetermined", plain, undeterminedLines(d, step, wide), ""},
-		{"not seen", dim, notSeenLines(d, step, wide), ""},
+		{"still with a backend that is gone", red, outlivedLines(d, step, wide)},
+		{"moved to another backend", yellow, movedLines(d, step, wide)},
+		{"services and backends that came and went", plain, serviceLines(d, step, wide)},
+		{"findings", yellow, findingLines(d, step)},
+		{"ended", plain, connectionLines(d.Ended, step, wide)},
+		{"appeared", plain, connectionLines(d.Appeared, step, wide)},
+		{"undetermined", plain, undeterminedLines(d, step, wide)},
+		{"not seen", dim, notSeenLines(d, step, wide)},
 	}
 	var out []block
 	for _, b := range list {
@@ -214,23 +217,26 @@ func spread(list []diff.Spread, counted bool) string {
 	return orElse(strings.Join(out, ", "), "nobody")
 }
 
-func movedLines(d *diff.Diff, step int) []diffLine {
-	var out []diffLine
+func movedLines(d *diff.Diff, step int, wide bool) []diffLine {
+	var out, each []diffLine
+	t := tallies{}
 	for _, x := range d.Moved {
 		if x.Step != step {
 			continue
 		}
-		client, counted := called(x.Client), x.Granularity == "client"
-		if !counted {
-			client = party(x.Client)
+		to := dialled(x.Service, x.Protocol) + "  " + called(x.Client) + ": "
+		if x.Granularity == "client" {
+			out = append(out, diffLine{text: to + spread(x.Before, true) + " → " + spread(x.After, true)})
+			continue
 		}
-		s := dialled(x.Service, x.Protocol) + "  " + client + ": " + spread(x.Before, counted) + " → " + spread(x.After, counted)
-		if !counted {
-			s += " (" + x.Reason + ")"
-		}
-		out = append(out, diffLine{s, append(append([]resolve.Evidence{}, x.EvidenceBefore...), x.EvidenceAfter...)})
+		change := spread(x.Before, false) + " → " + spread(x.After, false)
+		t.add("of "+called(x.Client)+" to "+dialled(x.Service, x.Protocol)+": "+change, 1)
+		each = append(each, diffLine{party(x.Client) + " -> " + dialled(x.Service, x.Protocol) + ": " + change + ": " + x.Reason, append(append([]resolve.Evidence{}, x.EvidenceBefore...), x.EvidenceAfter...)})
 	}
-	return out
+	if !wide {
+		each = t.lines("connection")
+	}
+	return append(out, each...)
 }
 
 func serviceLines(d *diff.Diff, step int, wide bool) []diffLine {
@@ -270,12 +276,10 @@ func findingLines(d *diff.Diff, step int) []diffLine {
 		if x.Change == "not judged" {
 			s += " (" + x.Side + ": " + x.Missing + ")"
 		}
-		out = append(out, diffLine{s, evidenceOf(x.Finding)})
+		out = append(out, diffLine{s, x.Finding.Evidence})
 	}
 	return out
 }
-
-func evidenceOf(f check.Finding) []resolve.Evidence { return f.Evidence }
 
 // connectionLines are ended or appeared connections: in short by service.
 func connectionLines(list []diff.Connection, step int, wide bool) []diffLine {
@@ -298,7 +302,11 @@ func connectionLines(list []diff.Connection, step int, wide bool) []diffLine {
 func connectionLine(x *diff.Connection) string {
 	s := joined(party(x.Client), "->", dialled(x.Service, x.Protocol), x.State)
 	for i, b := range x.Backends {
-		s += []string{", ", " => "}[min(1, max(0, 1-i))] + party(b)
+		if i == 0 {
+			s += " => " + party(b)
+		} else {
+			s += ", " + party(b)
+		}
 	}
 	if x.Because != "" {
 		s += ": " + x.Because
@@ -363,9 +371,17 @@ func timelines(d *diff.Diff, wide bool) []diffLine {
 
 // clocks says how far the clocks of a moment are apart.
 func clocks(m diff.Info) []string {
-	var out []string
+	against := map[string][]string{}
+	var order []string
 	for _, k := range m.Clocks {
-		out = append(out, fmt.Sprintf("%s: clock of %s: %s against %s, told by %s in captures", m.Input, k.Host, offset(k.Seconds), k.Reference, count(k.Pairs, "connection")))
+		if against[k.Reference] == nil {
+			order = append(order, k.Reference)
+		}
+		against[k.Reference] = append(against[k.Reference], k.Host+" "+offset(k.Seconds))
+	}
+	var out []string
+	for _, r := range order {
+		out = append(out, fmt.Sprintf("clocks of moment %d, as captures tell: %s against %s", m.Moment, strings.Join(against[r], ", "), r))
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"whichbackend/analyze/diff"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -83,6 +84,27 @@ func TestAnswerDocument(t *testing.T) {
 	for i, v := range resolve.Verdicts {
 		if i >= len(readme) || readme[i][0] != "`"+string(v.Verdict)+"`" || readme[i][1] != backendCount[v.Verdict] {
 			t.Errorf("the README's table lacks %s, or has it elsewhere", v.Verdict)
+		}
+	}
+}
+
+// TestDiffDocument holds docs/diff.md against the structs.
+func TestDiffDocument(t *testing.T) {
+	doc := sections(t, "../../docs/diff.md")
+	for title, v := range map[string]any{"Diff": diff.Diff{}, "Moment": diff.Info{}, "Host": diff.Host{}, "Step": diff.Step{}, "Outlived": diff.Outlived{}, "Moved": diff.Moved{},
+		"Spread": diff.Spread{}, "Service change": diff.Change{}, "Finding change": diff.Finding{}, "Connection": diff.Connection{}, "Undetermined": diff.Undetermined{},
+		"Not seen": diff.NotSeen{}, "Line of the timeline": diff.Line{}, "Cell": diff.Cell{}} {
+		var want, got []string
+		for f := range fields(reflect.TypeOf(v)) {
+			want = append(want, f)
+		}
+		for _, row := range doc[title] {
+			got = append(got, strings.Trim(row[0], "`")+" "+row[2])
+		}
+		sort.Strings(want)
+		sort.Strings(got)
+		if !slices.Equal(want, got) {
+			t.Errorf("%s: the program has %q, docs/diff.md %q", title, want, got)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"whichbackend/analyze/diff"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/render"
+	"whichbackend/analyze/resolve"
 	"whichbackend/collect/bundle"
 )
 
@@ -82,7 +83,7 @@ func (a *app) diff(ctx context.Context, args []string) (d *diff.Diff, damaged *b
 			if !understood {
 				return &bundle.Error{Path: arg, Why: "nothing in it is understood", Do: "whichbackend inspect shows what it holds"}
 			}
-			m, err = diff.Take(c, arg)
+			m, err = diff.Take(c, resolve.View{}, arg)
 			return err
 		})
 		var broken *bundle.Error
