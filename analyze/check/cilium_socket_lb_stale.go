@@ -26,7 +26,7 @@ func findStaleSockets(k *Case) (found []Finding, judged bool) {
 	if len(nodes) == 0 {
 		return nil, false
 	}
-	j, nets, ports := k.judgeOf(), k.podNetworks(), k.servedPorts()
+	j, nets, ports := k.judgeOf(), k.networksOfPods(), k.servedPorts()
 	if !j.pods[""] {
 		return nil, false
 	}
