@@ -36,7 +36,7 @@ type endpointsOf struct {
 }
 
 func findEnvoyHostsGone(k *Case) (found []Finding, judged bool) {
-	services, pods := k.endpointsByName(), k.podNetworks()
+	services, pods := k.endpointsByName(), k.runningPodNetworks()
 	groups, active, places := groupsOf[goneKey]{}, map[goneKey]int64{}, map[goneKey]map[record.Scope]bool{}
 	for _, s := range k.Services() {
 		e := services[s.Namespace+"/"+s.Name]
@@ -107,8 +107,8 @@ func podNetwork(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// podNetworks are the small networks in which running pods have addresses.
-func (k *Case) podNetworks() map[netip.Prefix]bool {
+// runningPodNetworks are the small networks in which running pods have addresses.
+func (k *Case) runningPodNetworks() map[netip.Prefix]bool {
 	out := map[netip.Prefix]bool{}
 	for _, o := range k.Owners() {
 		if o.Kind == record.OwnerPod && o.Address.IsValid() && !o.HostNetwork && k.Place(o.Section).Kind == record.ScopeCluster {
