@@ -27,10 +27,11 @@ type space struct {
 type end struct {
 	local, remote netip.AddrPort
 	program       string
-	rows          []row
+	rows          []sighting
 }
 
-type row struct {
+// sighting is what one listing shows of a socket.
+type sighting struct {
 	state string
 	at    record.Pos
 }
@@ -94,7 +95,7 @@ func (k *Case) namespaces() map[record.Scope]*space {
 		slices.SortFunc(s.ends, func(a, b end) int { return cmp.Or(a.local.Compare(b.local), a.remote.Compare(b.remote)) })
 		for i := range s.ends {
 			s.index[record.Tuple{Source: s.ends[i].local, Destination: s.ends[i].remote}] = i
-			slices.SortFunc(s.ends[i].rows, func(a, b row) int { return k.order(a.at, b.at) })
+			slices.SortFunc(s.ends[i].rows, func(a, b sighting) int { return k.order(a.at, b.at) })
 		}
 	}
 	return k.spaces
@@ -139,7 +140,7 @@ func (s *space) add(x *record.Socket) {
 	}
 	e := &s.ends[i]
 	e.program = cmp.Or(e.program, x.Program)
-	e.rows = append(e.rows, row{x.State, x.Pos})
+	e.rows = append(e.rows, sighting{x.State, x.Pos})
 }
 
 // listings finds which sections list every TCP socket of their namespace at a
