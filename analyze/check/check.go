@@ -124,6 +124,7 @@ type Case struct {
 	chosen []*chosen                     // by choices, once
 	owners map[netip.Addr][]record.Owner // by holders, once
 	cilium *ciliumTables                 // what the rules about Cilium share, once it is read
+	spaces map[record.Scope]*space       // once read
 }
 
 // fail keeps the first error of a look-up; the check ends with it.
@@ -208,6 +209,9 @@ func (r *Rule) finish(f Finding) Finding {
 	f.Why, f.Do = cmp.Or(f.Why, r.Why), cmp.Or(f.Do, r.Do)
 	if f.See == nil {
 		f.See = r.See
+	}
+	if f.Connections == nil {
+		f.Connections = []Connection{}
 	}
 	f.Count = max(f.Count, len(f.Connections))
 	if len(f.Connections) > MaxListed {

@@ -66,7 +66,8 @@ func findCiliumDisagreements(k *Case) (found []Finding, judged bool) {
 func (n *ciliumNode) disagreement(k *Case) disagreement {
 	views, order := n.views()
 	d := disagreement{of: map[netip.AddrPort]bool{}}
-	agent, datapath := k.wholeServices(n.agent), k.wholeServices(n.datapath)
+	one := related(views)
+	agent, datapath := one && k.wholeServices(n.agent), one && k.wholeServices(n.datapath)
 	starting := len(n.agent)*2 < len(n.datapath) // an agent that has not read all services yet
 	for _, key := range order {
 		v := views[key]
@@ -171,7 +172,7 @@ func (k *Case) differ(v *ciliumViews) (a, d Listed, why string) {
 				continue
 			}
 			more, less := lacking(y.Backends, x.Backends), lacking(x.Backends, y.Backends)
-			if len(more)+len(less) == 0 || k.apart(x.Section, y.Section) {
+			if len(more)+len(less) == 0 || k.apart(x.Section, y.Section) || !sameNumber(x, y) {
 				return a, d, ""
 			}
 			if why != "" {
@@ -186,6 +187,21 @@ func (k *Case) differ(v *ciliumViews) (a, d Listed, why string) {
 		}
 	}
 	return a, d, why
+}
+
+// sameNumber tells that two listings may give a service the same number. Where
+// they do not, they are of different nodes, or the service was made anew.
+func sameNumber(a, d Listed) bool { return a.ID == 0 || d.ID == 0 || a.ID == d.ID }
+
+// related tells that some service has one number on both sides: the listings
+// are of one node.
+func related(views map[ciliumFrontend]*ciliumViews) bool {
+	for _, v := range views {
+		if len(v.agent) > 0 && len(v.datapath) > 0 && v.agent[0].ID != 0 && v.agent[0].ID == v.datapath[0].ID {
+			return true
+		}
+	}
+	return false
 }
 
 // sidesWith tells that the API server lists what the agent does.

@@ -29,18 +29,12 @@ type staleKey struct {
 func (s staleKey) String() string { return fmt.Sprint(s.v.virtualKey, s.to) }
 
 func findIPVSStaleConnections(k *Case) (found []Finding, judged bool) {
-	byAddress, tasks := map[virtualKey]*virtual{}, k.swarmTasks()
-	for _, v := range k.virtuals() {
-		if v.mark == 0 {
-			byAddress[v.virtualKey] = v
-		}
-		for _, a := range tasks.vips[virtualKey{place: v.place, mark: v.mark}] {
-			byAddress[virtualKey{place: v.place, address: netip.AddrPortFrom(a, 0)}] = v
-		}
-	}
+	tasks := k.swarmTasks()
+	byAddress := k.virtualsByAddress(tasks)
 	if len(byAddress) == 0 {
 		return nil, false
 	}
+	lacking := map[staleKey]bool{}
 	groups, hints, of := groupsOf[staleKey]{}, k.hinted(), map[record.Pos]*group[staleKey]{}
 	err := k.Load.Store.Translations(func(t *record.Translation) error {
 		if t.Via != record.ViaIPVS || !k.Current(t.Section) {
@@ -55,8 +49,15 @@ func findIPVSStaleConnections(k *Case) (found []Finding, judged bool) {
 			return nil
 		}
 		judged = true
-		if live(t) && k.lacks(v, t, hints, tasks) {
-			g := groups.of(staleKey{v, t.After.Destination})
+		key := staleKey{v, t.After.Destination}
+		if !live(t) {
+			return nil
+		}
+		if _, ok := lacking[key]; !ok {
+			lacking[key] = k.lacks(key, hints, tasks)
+		}
+		if lacking[key] {
+			g := groups.of(key)
 			g.at = append(g.at, t.Pos)
 			of[t.Pos] = g
 		}
@@ -72,6 +73,22 @@ func findIPVSStaleConnections(k *Case) (found []Finding, judged bool) {
 	return found, judged
 }
 
+// virtualsByAddress are the IPVS services by the address that clients dial. That
+// of a firewall mark stands in the rule that sets it.
+func (k *Case) virtualsByAddress(tasks *swarmTasks) map[virtualKey]*virtual {
+	out := map[virtualKey]*virtual{}
+	for _, v := range k.virtuals() {
+		if v.mark == 0 {
+			out[v.virtualKey] = v
+			continue
+		}
+		for _, a := range tasks.vips[virtualKey{place: v.place, mark: v.mark}] {
+			out[virtualKey{place: v.place, address: netip.AddrPortFrom(a, 0)}] = v
+		}
+	}
+	return out
+}
+
 // live tells an entry by which packets still go.
 func live(t *record.Translation) bool {
 	return t.Protocol == record.UDP || t.Protocol == record.TCP && t.State == "ESTABLISHED"
@@ -80,17 +97,17 @@ func live(t *record.Translation) bool {
 // lacks tells whether a service has not the destination of a connection, and
 // somebody holds its address all the same. A backend that the control plane
 // calls ready is one that came between the two listings.
-func (k *Case) lacks(v *virtual, t *record.Translation, hints map[string]bool, tasks *swarmTasks) bool {
-	to := t.After.Destination
-	any := netip.AddrPortFrom(to.Addr(), 0)
-	if v.to[to] != nil || v.to[any] != nil {
+func (k *Case) lacks(key staleKey, hints map[string]bool, tasks *swarmTasks) bool {
+	v, to := key.v, key.to
+	everyPort := netip.AddrPortFrom(to.Addr(), 0)
+	if v.to[to] != nil || v.to[everyPort] != nil {
 		return false
 	}
 	if _, ok := k.held(to.Addr()); !ok {
 		return false
 	}
 	p := k.behindVirtual(v, hints, tasks)
-	return p == nil || !p.ready[to] && !p.ready[any]
+	return p == nil || !p.ready[to] && !p.ready[everyPort]
 }
 
 // giveConnections gives groups the connections of the answer that rest on

@@ -26,10 +26,23 @@ var Rules = []Rule{
 	ipvsUnknownDestination,
 	ipvsMissingDestination,
 	ipvsWeightZero,
+	envoyHostGone,
+	envoyNoHosts,
+	envoyBlackhole,
+	envoyPassthroughService,
+	envoyHostUnhealthy,
+	envoyConnectFailures,
+	ztunnelErrors,
 
 	// Sockets, spread and clocks.
+	socketWithoutEntry,
+	entryWithoutSocket,
+	oneSidedConnection,
+	closeWaitPile,
+	timeWaitPile,
 	unevenSpread,
 	backendIdle,
+	clockSkew,
 
 	// What listings say of the state of tables, neighbours and proxies.
 	conntrackFull,
@@ -44,4 +57,9 @@ var Rules = []Rule{
 	ciliumBackendReused,
 	ciliumRevNAT,
 	ciliumAgentDatapath,
+	ciliumNATExhaustion,
+	ciliumNATOrphan,
+	ciliumMapFull,
+	ciliumAgainstEndpoints,
+	ciliumBackendDraining,
 }

@@ -133,6 +133,11 @@ func (k *Case) partyOf(a netip.AddrPort, p record.Protocol, host string) resolve
 	for _, l := range k.Listings(a, p, host) {
 		return l.Party
 	}
+	for _, s := range k.Services() { // one without a listing of backends
+		if s.Source == record.FromKubernetes && s.Address == a && (s.Protocol == 0 || s.Protocol == p) {
+			return resolve.Party{Address: a.String(), Kind: "service", Namespace: s.Namespace, Name: s.Name}
+		}
+	}
 	return k.Party(a, host)
 }
 

@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"analyze/load":             {"analyze/parse", "analyze/pcap", "analyze/pcap/decode", "analyze/pcap/flow", "analyze/pcap/match", "analyze/pcap/relay", "analyze/record", "collect/bundle", "store"},
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/check":            {"analyze/load", "analyze/record", "analyze/resolve"},
-	"analyze/diff":             {"analyze/check", "analyze/load", "analyze/resolve"},
+	"analyze/diff":             {"analyze/check", "analyze/load", "analyze/record", "analyze/resolve"},
 	"analyze/expect":           {"analyze/resolve"},
 	"analyze/render":           {"analyze/check", "analyze/diff", "analyze/load", "analyze/resolve"},
 	"fixtures/bench":           {"analyze/pcap", "analyze/pcap/flow", "analyze/record", "fixtures/traffic"},
