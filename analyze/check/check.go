@@ -248,6 +248,14 @@ func called(p resolve.Party) string {
 	return p.Namespace + "/" + p.Name
 }
 
+// named is a party with its name, where it has one, and its address.
+func named(p resolve.Party) string {
+	if p.Name == "" {
+		return p.Address
+	}
+	return called(p) + " " + p.Address
+}
+
 // evidence quotes the first positions of a finding; the rest is counted in its
 // title or connections.
 func (k *Case) evidence(list ...record.Pos) []resolve.Evidence {

@@ -32,6 +32,9 @@ func findEnvoyPassthrough(k *Case) (found []Finding, judged bool) {
 			if _, ok := services[s.Address]; !ok || s.Source == record.FromKubernetes {
 				services[s.Address] = s.Pos
 			}
+			if parties[s.Address].Name != "" {
+				continue
+			}
 			parties[s.Address] = resolve.Party{Kind: "service", Namespace: s.Namespace, Name: s.Name, Address: s.Address.String()}
 		}
 	}
@@ -53,7 +56,7 @@ func findEnvoyPassthrough(k *Case) (found []Finding, judged bool) {
 	}
 	for _, g := range groups.sorted() {
 		found = append(found, Finding{
-			Title:       "the proxy of " + proxyName(g.key.place) + " passes connections to " + called(parties[g.key.address]) + " " + g.key.address.String() + " through, as to no service it knows",
+			Title:       "the proxy of " + proxyName(g.key.place) + " passes connections to " + named(parties[g.key.address]) + " through, as to no service it knows",
 			Connections: g.connections(), Objects: []Object{object(parties[g.key.address]), proxy(g.key.place)},
 			Evidence: k.evidence(slices.Concat(g.at[:min(len(g.at), MaxEvidence-1)], []record.Pos{services[g.key.address]})...),
 		})

@@ -42,7 +42,7 @@ func (k *Case) weightZero(v *virtual, d *destination, p *plane) (f Finding, ok b
 	f.Severity = Info
 	f.Title = fmt.Sprintf("%s has weight 0 behind %s on %s", addresses(oneOf(d)), k.virtualName(v, p), placeName(v.place))
 	if d.active > 0 {
-		f.Title += fmt.Sprintf(" and holds %d active connections", d.active)
+		f.Title += " and holds " + several(int(d.active), "active connection")
 	}
 	at := d.at
 	if gone {
