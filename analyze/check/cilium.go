@@ -17,6 +17,8 @@ type ciliumTables struct {
 	order   []*ciliumChoice // in the order of the listings
 	clients map[ciliumClient]bool
 	carried map[ciliumLeg][]ciliumCarried
+	resting map[record.Pos][]int     // connections by the service entries that they rest on
+	dialled map[netip.AddrPort][]int // and by the address that they dialled
 }
 
 // ciliumNode is what the listings of one node say.
@@ -207,12 +209,56 @@ func (n *ciliumNode) known(o *ciliumChoice) (list map[netip.AddrPort]bool, whole
 
 // ofChoices are the connections that rest on one of some service entries.
 func (k *Case) ofChoices(entries map[record.Pos]bool) []*resolve.Connection {
-	var out []*resolve.Connection
-	for i := range k.Answer.Connections {
-		c := &k.Answer.Connections[i]
-		if slices.ContainsFunc(c.Entries(), func(t record.Translation) bool { return entries[t.Pos] }) {
-			out = append(out, c)
+	k.indexConnections()
+	var at []int
+	for pos, ok := range entries {
+		if ok {
+			at = append(at, k.cilium.resting[pos]...)
 		}
+	}
+	return k.connectionsAt(at)
+}
+
+// dialled are the connections that clients of a node made to services.
+func (k *Case) dialled(n *ciliumNode, services map[netip.AddrPort]bool) []*resolve.Connection {
+	k.indexConnections()
+	var at []int
+	for a := range services {
+		for _, i := range k.cilium.dialled[a] {
+			if host := k.Answer.Connections[i].Client.Host; host == n.place.Host || host == "" {
+				at = append(at, i)
+			}
+		}
+	}
+	return k.connectionsAt(at)
+}
+
+// indexConnections finds, once, the connections by the service entries that
+// they rest on and by the addresses that they dialled.
+func (k *Case) indexConnections() {
+	c := k.cilium
+	if c.dialled != nil {
+		return
+	}
+	c.resting, c.dialled = map[record.Pos][]int{}, map[netip.AddrPort][]int{}
+	for i := range k.Answer.Connections {
+		x := &k.Answer.Connections[i]
+		client, _ := x.Tuples()
+		c.dialled[client.Destination] = append(c.dialled[client.Destination], i)
+		for _, t := range x.Entries() {
+			if t.Selects {
+				c.resting[t.Pos] = append(c.resting[t.Pos], i)
+			}
+		}
+	}
+}
+
+// connectionsAt are connections in the order of the answer.
+func (k *Case) connectionsAt(list []int) []*resolve.Connection {
+	slices.Sort(list)
+	var out []*resolve.Connection
+	for _, i := range slices.Compact(list) {
+		out = append(out, &k.Answer.Connections[i])
 	}
 	return out
 }

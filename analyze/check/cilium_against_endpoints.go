@@ -26,7 +26,7 @@ type ciliumStale struct {
 func findStaleCiliumServices(k *Case) (found []Finding, judged bool) {
 	groups := groupsOf[ciliumStale]{}
 	nodes := map[string]*ciliumNode{}
-	nets := k.podNetworks()
+	nets := k.networksOfPods()
 	of := map[ciliumStale]map[netip.AddrPort]bool{}
 	dead := map[ciliumStale]bool{}
 	for _, n := range k.ciliumAll().nodes {
@@ -107,8 +107,8 @@ func inOrder(list []netip.AddrPort) []netip.AddrPort {
 	return slices.Compact(list)
 }
 
-// podNetworks are the networks in which listings show pods of this cluster.
-func (k *Case) podNetworks() map[netip.Prefix]bool {
+// networksOfPods are the networks in which listings show pods of this cluster.
+func (k *Case) networksOfPods() map[netip.Prefix]bool {
 	out := map[netip.Prefix]bool{}
 	for _, o := range k.Owners() {
 		if o.Kind == record.OwnerPod && o.Address.IsValid() && !o.HostNetwork {

@@ -216,15 +216,3 @@ func (k *Case) apart(a, b int) bool {
 	x, y := k.Recorded(a), k.Recorded(b)
 	return !x.IsZero() && !y.IsZero() && x.Sub(y).Abs() > time.Minute
 }
-
-// dialled are the connections that clients of a node made to services.
-func (k *Case) dialled(n *ciliumNode, services map[netip.AddrPort]bool) []*resolve.Connection {
-	var out []*resolve.Connection
-	for i := range k.Answer.Connections {
-		c := &k.Answer.Connections[i]
-		if client, _ := c.Tuples(); services[client.Destination] && (c.Client.Host == n.place.Host || c.Client.Host == "") {
-			out = append(out, c)
-		}
-	}
-	return out
-}

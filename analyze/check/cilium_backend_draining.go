@@ -11,8 +11,8 @@ var ciliumBackendDraining = Rule{
 	Finds: "connections to a backend that Cilium alone takes no new ones for",
 	Needs: "connections, and cilium service list of the node, or lb/maps-dump, or bpf lb list --frontends",
 	Why:   "Cilium gives this backend no new connections, for a reason that the endpoints do not show: its health check failed, an operator put it into maintenance, or it is terminating. What is connected to it stays until one side closes.",
-	Do:    "cilium-dbg service list shows the state. Maintenance ends with cilium-dbg service update --states=active for that backend; of a quarantined one, look at the health check of the backend.",
-	See:   []string{"https://github.com/cilium/cilium/issues/24128", "https://github.com/cilium/cilium/issues/24136"},
+	Do:    "cilium-dbg service list shows the state. Maintenance ends with cilium-dbg service update --backends BACKEND --states active; of a quarantined one, look at the health check of the backend.",
+	See:   []string{"https://github.com/cilium/cilium/issues/24128", "https://github.com/cilium/cilium/pull/18814"},
 	judge: findDrainingBackends,
 }
 

@@ -36,7 +36,7 @@ type endpointsOf struct {
 }
 
 func findEnvoyHostsGone(k *Case) (found []Finding, judged bool) {
-	services, pods := k.endpointsByName(), k.runningPodNetworks()
+	services, pods := k.endpointsByName(), k.networksOfPods()
 	groups, active, places := groupsOf[goneKey]{}, map[goneKey]int64{}, map[goneKey]map[record.Scope]bool{}
 	for _, s := range k.Services() {
 		e := services[s.Namespace+"/"+s.Name]
@@ -83,7 +83,7 @@ func findEnvoyHostsGone(k *Case) (found []Finding, judged bool) {
 // workload has it. Addresses of other clusters and of machines are not among
 // this cluster's pods, and nothing tells of them.
 func (k *Case) gone(a netip.Addr, e *endpointsOf, pods map[netip.Prefix]bool) bool {
-	if e.known[a] || !pods[podNetwork(a)] {
+	if e.known[a] || !pods[network(a)] {
 		return false
 	}
 	for _, h := range k.Held(a) {
@@ -96,26 +96,6 @@ func (k *Case) gone(a netip.Addr, e *endpointsOf, pods map[netip.Prefix]bool) bo
 		}
 	}
 	return true
-}
-
-func podNetwork(a netip.Addr) netip.Prefix {
-	bits := 24
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-// runningPodNetworks are the small networks in which running pods have addresses.
-func (k *Case) runningPodNetworks() map[netip.Prefix]bool {
-	out := map[netip.Prefix]bool{}
-	for _, o := range k.Owners() {
-		if o.Kind == record.OwnerPod && o.Address.IsValid() && !o.HostNetwork && k.Place(o.Section).Kind == record.ScopeCluster {
-			out[podNetwork(o.Address)] = true
-		}
-	}
-	return out
 }
 
 // endpointsByName are the complete endpoints of the services by

@@ -8,8 +8,8 @@ import (
 	"whichbackend/analyze/resolve"
 )
 
-// row names a row of a log: one log is often recorded twice.
-type row struct {
+// logRow names a row of a log: one log is often recorded twice.
+type logRow struct {
 	place         record.Scope
 	before, after record.Tuple
 	start         time.Time
@@ -21,7 +21,7 @@ type row struct {
 // any rows.
 func rowsBy[K comparable](k *Case, via record.Via, pick func(*record.Translation) (K, bool)) (groups groupsOf[K], seen bool) {
 	groups = groupsOf[K]{}
-	of, once := map[record.Pos]*group[K]{}, map[row]bool{}
+	of, once := map[record.Pos]*group[K]{}, map[logRow]bool{}
 	err := k.Load.Store.Translations(func(t *record.Translation) error {
 		if t.Via != via || !k.Current(t.Section) {
 			return nil
@@ -33,7 +33,7 @@ func rowsBy[K comparable](k *Case, via record.Via, pick func(*record.Translation
 		}
 		g := groups.of(key)
 		of[t.Pos] = g
-		r := row{k.Place(t.Section), t.Before, t.After, t.Start, t.RequestID, t.Flags}
+		r := logRow{k.Place(t.Section), t.Before, t.After, t.Start, t.RequestID, t.Flags}
 		if !once[r] {
 			once[r] = true
 			g.at = append(g.at, t.Pos)

@@ -62,4 +62,5 @@ var Rules = []Rule{
 	ciliumMapFull,
 	ciliumAgainstEndpoints,
 	ciliumBackendDraining,
+	ciliumSocketLBStale,
 }

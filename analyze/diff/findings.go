@@ -12,18 +12,21 @@ import (
 func (s *step) findings() {
 	before, after := index(s.before.findings), index(s.after.findings)
 	for _, side := range []struct {
-		change, lacking string
-		has, lacks      *Moment
-		list            []check.Finding
-		other           map[string]bool
-	}{{"new", "before", s.after, s.before, s.after.findings.Findings, before}, {"gone", "after", s.before, s.after, s.before.findings.Findings, after}} {
+		change, lacking, own string
+		has, lacks           *Moment
+		list                 []check.Finding
+		other                map[string]bool
+	}{{"new", "before", "after", s.after, s.before, s.after.findings.Findings, before}, {"gone", "after", "before", s.before, s.after, s.before.findings.Findings, after}} {
 		for _, f := range side.list {
 			if side.other[sameFinding(&f)] {
 				continue
 			}
 			x := Finding{Step: s.n, Change: side.change, Finding: f}
-			if x.Missing = unjudged(&f, side.has, side.lacks, side.change == "gone"); x.Missing != "" {
+			akin := kin(&f, side.lacks.findings)
+			if x.Missing = unjudged(&f, side.has, side.lacks, akin || side.change == "gone"); x.Missing != "" {
 				x.Change, x.Side = "not judged", side.lacking
+			} else if missing := unjudged(&f, side.lacks, side.has, true); akin && missing != "" {
+				x.Change, x.Side, x.Missing = "not judged", side.own, missing
 			}
 			s.Findings = append(s.Findings, x)
 		}
@@ -46,6 +49,24 @@ func sameFinding(f *check.Finding) string {
 	}
 	slices.Sort(list)
 	return fmt.Sprintf("%q", append([]string{f.ID}, list...))
+}
+
+// kin tells whether the other side has a finding of the same rule of something
+// at the same address: it may be the same one, with names that only one side
+// has listings for.
+func kin(f *check.Finding, other *check.Result) bool {
+	addresses := map[string]bool{}
+	for _, o := range f.Objects {
+		addresses[o.Address] = o.Address != ""
+	}
+	for i := range other.Findings {
+		for _, o := range other.Findings[i].Objects {
+			if other.Findings[i].ID == f.ID && addresses[o.Address] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unjudged says why a moment without a finding may have the problem

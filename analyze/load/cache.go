@@ -111,7 +111,7 @@ func newCase(k string, opt Options) (s *store.Store, name string, finish func(re
 
 // reopen turns a filled store into a case for reading.
 func (f *filler) reopen(name string, opt Options, finish func(string) string) (*Case, error) {
-	c := &Case{Store: f.s, Warnings: f.warnings, Damaged: f.damaged}
+	c := &Case{Store: f.s, Warnings: f.warnings, Damaged: f.damaged, notes: f.notes}
 	if name == "" {
 		return c, nil
 	}

@@ -64,12 +64,21 @@ func (f *filler) databaseInputs(c *Case, base int) error {
 	for i, in := range inputs {
 		in.ID = base + i
 		f.inputs = append(f.inputs, in)
+		f.notes = append(f.notes, c.note(i))
 	}
 	missing, err := c.AllMissing()
 	for _, m := range missing {
 		f.s.Missing(base+m.Input, m)
 	}
 	return err
+}
+
+// note is what the manifest of an input says of it.
+func (c *Case) note(input int) string {
+	if input < len(c.notes) {
+		return c.notes[input]
+	}
+	return ""
 }
 
 // databaseArtifact reads one artifact again. A capture or another file that is

@@ -30,6 +30,7 @@ type InputInfo struct {
 	Path    string `json:"path" yaml:"path"`
 	SHA256  string `json:"sha256,omitempty" yaml:"sha256,omitempty"`
 	Created string `json:"created,omitempty" yaml:"created,omitempty"`
+	Note    string `json:"note,omitempty" yaml:"note,omitempty"` // as the manifest has it
 }
 
 // Inspected is one artifact, or one section of an artifact that holds several
@@ -120,8 +121,8 @@ func (c *Case) Inspect() (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range inputs {
-		info := InputInfo{Path: i.Path, SHA256: i.SHA256}
+	for n, i := range inputs {
+		info := InputInfo{Path: i.Path, SHA256: i.SHA256, Note: c.note(n)}
 		if i.Created != 0 {
 			info.Created = unixNano(i.Created)
 		}

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"whichbackend/analyze/parse"
@@ -48,7 +49,9 @@ type Case struct {
 	// Damaged is the first input that ends early or whose checksum does not
 	// match, nil when all are whole. What was readable of it is in the case.
 	Damaged *bundle.Error
-	kept    string // the file in the cache, "" when it is none of ours to drop
+	// notes are what the manifests say of the inputs, in the order of inputs.
+	notes []string
+	kept  string // the file in the cache, "" when it is none of ours to drop
 }
 
 // Open reads the inputs as one case. One input may be a database that an
@@ -133,7 +136,7 @@ func unreadable(name string, err error) error {
 
 // readRemarks reads what the load said of its inputs.
 func (c *Case) readRemarks() error {
-	for key, v := range map[string]any{"warnings": &c.Warnings, "damaged": &c.Damaged} {
+	for key, v := range map[string]any{"warnings": &c.Warnings, "damaged": &c.Damaged, "notes": &c.notes} {
 		text, err := c.Meta(key)
 		if err == nil && text != "" {
 			err = json.Unmarshal([]byte(text), v)
@@ -167,6 +170,7 @@ type filler struct {
 	inputs    []store.Input
 	// names and digests are the arguments and the hashes of what was read.
 	names, digests []string
+	notes          []string // of each input, "" where its manifest has none
 	warnings       []string
 	damaged        *bundle.Error
 	captures       captures
@@ -200,7 +204,8 @@ func fill(s *store.Store, inputs []string, opt Options) (*filler, error) {
 		key   string
 		value any
 		set   bool
-	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}, {"captures", f.captures.found, f.captures.matcher != nil}} {
+	}{{"warnings", f.warnings, len(f.warnings) > 0}, {"damaged", f.damaged, f.damaged != nil}, {"captures", f.captures.found, f.captures.matcher != nil},
+		{"notes", f.notes, strings.Join(f.notes, "") != ""}} {
 		if !x.set {
 			continue
 		}
@@ -244,8 +249,9 @@ func (f *filler) bundle(name string, opt Options) error {
 	}
 	f.place(f.artifacts[first:], r.Wrapper(), m)
 	f.scopes(f.sections[firstSection:])
-	in := store.Input{ID: input, Path: name, SHA256: r.SHA256()}
+	in, note := store.Input{ID: input, Path: name, SHA256: r.SHA256()}, ""
 	if m != nil {
+		note = m.Note
 		if !m.Created.IsZero() {
 			in.Created = m.Created.UnixNano()
 		}
@@ -254,6 +260,7 @@ func (f *filler) bundle(name string, opt Options) error {
 		}
 	}
 	f.inputs = append(f.inputs, in)
+	f.notes = append(f.notes, note)
 	f.digests = append(f.digests, in.SHA256)
 	for _, w := range r.Warnings() {
 		f.warnings = append(f.warnings, name+": "+w)
