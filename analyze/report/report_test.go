@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestMarks finds what proves a line in the notations of listings, and nothing
@@ -203,13 +202,13 @@ func TestTexts(t *testing.T) {
 // TestLarge keeps the page of many connections small, with all of them in the
 // table and a part of them whole.
 func TestLarge(t *testing.T) {
-	k := opened(t, crowd(t, 100_000))
-	begin := time.Now()
-	html := written(t, k)
-	t.Logf("%d bytes in %v", len(html), time.Since(begin))
+	html, err := large()
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := dataOf(t, html)
-	if d.Table.Count != len(k.Answer.Connections) || d.Table.Count < 99_000 || len(d.Table.Verdict) != d.Table.Count {
-		t.Errorf("%d connections in the table, of %d", d.Table.Count, len(k.Answer.Connections))
+	if d.Table.Count < 99_000 || len(d.Table.Verdict) != d.Table.Count {
+		t.Errorf("%d connections in the table", d.Table.Count)
 	}
 	if len(html) > 15_000_000 || len(d.Details) != MaxDetails {
 		t.Errorf("%d bytes with %d whole connections", len(html), len(d.Details))
