@@ -51,7 +51,7 @@ function artifactsSection() {
   const rest = el("div", {});
   const show = () => { body.replaceChildren(); rest.replaceChildren(); inSteps(only.checked ? troubled : all.list, 25, body, artifactRow, rest, "artifact"); };
   box.append(el("div", {class: "title"}, el("h2", {id: "artifacts-title"}, "Artifacts"), el("span", {class: "dim"}, count(all.count, "listing") + (all.count > all.list.length ? `, the first ${number(all.list.length)} shown` : "") + `; ${number(troubled.length)} with something not understood or cut`),
-    el("label", {}, only, " only these")), el("div", {class: "scroll"}, el("table", {class: "plain"}, el("thead", {}, el("tr", {}, ["Artifact", "Where it is true", "Format", "Lines", "Understood", "Ignored", "Not understood"].map(h => el("th", {scope: "col"}, h)))), body)), rest);
+    el("label", {}, only, " only these")), el("div", {class: "scroll"}, el("table", {class: "sheet"}, el("thead", {}, el("tr", {}, ["Artifact", "Where it is true", "Format", "Lines", "Understood", "Ignored", "Not understood"].map(h => el("th", {scope: "col"}, h)))), body)), rest);
   if (!all.list.length) box.append(el("p", {class: "empty"}, "The bundle holds no artifact."));
   show();
 }
