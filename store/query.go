@@ -72,14 +72,14 @@ func (s *Store) Problems(section int) ([]record.Problem, error) {
 // Services returns all services with their backends.
 func (s *Store) Services() ([]record.Service, error) {
 	index := map[int]int{}
-	out, err := query(s, `SELECT id, section, line, pointer, source, mechanism, protocol, address, mark, number, namespace, name, port, type, target_port, cluster, http, affinity, local, inside, complete
+	out, err := query(s, `SELECT id, section, line, pointer, source, mechanism, protocol, address, mark, number, namespace, name, port, type, target_port, cluster, scheduler, http, affinity, local, inside, complete
 		FROM service ORDER BY id`, func(r *sql.Rows) (v record.Service, err error) {
 		var id int
 		var address any
-		var ptr, cluster sql.NullString
+		var ptr, cluster, scheduler sql.NullString
 		var mark, number, target sql.NullInt64
-		err = r.Scan(&id, &v.Section, &v.Line, &ptr, &v.Source, &v.Mechanism, &v.Protocol, &address, &mark, &number, &v.Namespace, &v.Name, &v.Port, &v.Type, &target, &cluster, &v.HTTP, &v.Affinity, &v.Local, &v.Inside, &v.Complete)
-		v.Pointer, v.Cluster, v.Mark, v.ID, v.TargetPort = ptr.String, cluster.String, uint32(mark.Int64), uint32(number.Int64), uint16(target.Int64)
+		err = r.Scan(&id, &v.Section, &v.Line, &ptr, &v.Source, &v.Mechanism, &v.Protocol, &address, &mark, &number, &v.Namespace, &v.Name, &v.Port, &v.Type, &target, &cluster, &scheduler, &v.HTTP, &v.Affinity, &v.Local, &v.Inside, &v.Complete)
+		v.Pointer, v.Cluster, v.Scheduler, v.Mark, v.ID, v.TargetPort = ptr.String, cluster.String, scheduler.String, uint32(mark.Int64), uint32(number.Int64), uint16(target.Int64)
 		v.Address = readEndpoint(address)
 		index[id] = len(index)
 		return v, err

@@ -41,7 +41,7 @@ CREATE TABLE translation (
 CREATE TABLE service (
   id INTEGER PRIMARY KEY, section INTEGER, line INTEGER, pointer TEXT, source TEXT, mechanism TEXT,
   protocol INTEGER, address, mark INTEGER, number INTEGER, namespace TEXT, name TEXT, port TEXT, type TEXT,
-  target_port INTEGER, cluster TEXT, http INTEGER, affinity INTEGER, local INTEGER, inside INTEGER, complete INTEGER);
+  target_port INTEGER, cluster TEXT, scheduler TEXT, http INTEGER, affinity INTEGER, local INTEGER, inside INTEGER, complete INTEGER);
 
 CREATE TABLE backend (
   service INTEGER, position INTEGER, address, number INTEGER, slot INTEGER, weight INTEGER, probability REAL,

@@ -20,7 +20,7 @@ import (
 
 // SchemaVersion is the version of the tables. A file of another version is
 // not read; its bundle is loaded again.
-const SchemaVersion = 4
+const SchemaVersion = 5
 
 // applicationID marks the file as ours in SQLite's header ("wbkd").
 const applicationID = 0x77626b64

@@ -6,6 +6,7 @@ package check
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -43,6 +44,7 @@ type Result struct {
 	Tool     string          `json:"tool" yaml:"tool"`
 	Inputs   []resolve.Input `json:"inputs" yaml:"inputs"`
 	Findings []Finding       `json:"findings" yaml:"findings"`
+	Judged   int             `json:"judged" yaml:"judged"` // rules that looked
 	// Unjudged are the rules that the case does not hold enough for.
 	Unjudged []Unjudged `json:"unjudged" yaml:"unjudged"`
 	Warnings []string   `json:"warnings" yaml:"warnings"`
@@ -106,6 +108,9 @@ type Rule struct {
 	Needs    string   // what the case must hold for it to tell
 	Why, Do  string   // of every finding that does not say better
 	See      []string // threads that describe the problem
+	// over are the rules whose findings say less of the same connections: they
+	// are left out where this one found those connections too.
+	over []string
 	// judge returns what it finds, and whether the case held enough to tell.
 	judge func(*Case) (found []Finding, judged bool)
 }
@@ -116,6 +121,10 @@ type Case struct {
 	Load   *load.Case
 	Answer *resolve.Answer // every connection
 	failed error
+	chosen []*chosen                     // by choices, once
+	owners map[netip.Addr][]record.Owner // by holders, once
+	cilium *ciliumTables                 // what the rules about Cilium share, once it is read
+	spaces map[record.Scope]*space       // once read
 }
 
 // fail keeps the first error of a look-up; the check ends with it.
@@ -138,24 +147,56 @@ func Open(c *load.Case, view resolve.View) (*Case, error) {
 	return &Case{Case: r, Load: c, Answer: a}, nil
 }
 
-// Check runs every rule. The tool's name and warnings of loading are the
-// caller's to add.
-func (k *Case) Check() (*Result, error) {
+// Check runs every rule but those to ignore. The tool's name and warnings are
+// the caller's to add.
+func (k *Case) Check(ignore ...string) (*Result, error) {
 	out := &Result{Schema: Schema, Inputs: k.Answer.Inputs, Findings: []Finding{}, Unjudged: []Unjudged{}, Warnings: []string{}}
+	var all []Finding
 	for i := range Rules {
 		r := &Rules[i]
+		if slices.Contains(ignore, r.ID) {
+			continue
+		}
 		found, judged := r.judge(k)
 		if !judged && len(found) == 0 {
 			out.Unjudged = append(out.Unjudged, Unjudged{r.ID, r.Finds, r.Needs})
+		} else {
+			out.Judged++
 		}
 		for _, f := range found {
-			out.Findings = append(out.Findings, r.finish(f))
+			f.ID = r.ID
+			all = append(all, f)
 		}
+	}
+	for _, f := range leaveOut(all) {
+		out.Findings = append(out.Findings, Rules[ruleOrder(f.ID)].finish(f))
 	}
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
 		return cmp.Or(slices.Index(Severities, a.Severity)-slices.Index(Severities, b.Severity), ruleOrder(a.ID)-ruleOrder(b.ID), strings.Compare(a.Title, b.Title))
 	})
 	return out, cmp.Or(k.failed, k.Failed())
+}
+
+// leaveOut drops the findings of which a rule that says more has every
+// connection.
+func leaveOut(all []Finding) []Finding {
+	type key struct{ rule, protocol, client, service string }
+	told := map[key]bool{}
+	for _, f := range all {
+		for _, less := range Rules[ruleOrder(f.ID)].over {
+			for _, c := range f.Connections {
+				told[key{less, c.Protocol, c.Client.Address, c.Service.Address}] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(f Finding) bool {
+		for _, c := range f.Connections {
+			if !told[key{f.ID, c.Protocol, c.Client.Address, c.Service.Address}] {
+				return false
+			}
+		}
+		return len(f.Connections) > 0
+	})
 }
 
 func ruleOrder(id string) int {
@@ -164,11 +205,13 @@ func ruleOrder(id string) int {
 
 // finish completes a finding with what the rule says of all of its kind.
 func (r *Rule) finish(f Finding) Finding {
-	f.ID = r.ID
 	f.Severity = cmp.Or(f.Severity, r.Severity)
 	f.Why, f.Do = cmp.Or(f.Why, r.Why), cmp.Or(f.Do, r.Do)
 	if f.See == nil {
 		f.See = r.See
+	}
+	if f.Connections == nil {
+		f.Connections = []Connection{}
 	}
 	f.Count = max(f.Count, len(f.Connections))
 	if len(f.Connections) > MaxListed {

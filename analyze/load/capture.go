@@ -194,6 +194,12 @@ func (c *Case) found() (out Found, err error) {
 	return out, err
 }
 
+// Clocks are how far the clocks of hosts are apart, as captures tell.
+func (c *Case) Clocks() ([]Clock, error) {
+	found, err := c.found()
+	return found.Clocks, err
+}
+
 // captured takes what a capture says into the store.
 type captured struct {
 	*filler

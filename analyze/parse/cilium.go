@@ -114,7 +114,11 @@ func ciliumFrontend(b []byte) (f ciliumVIPKey, ok bool) {
 		b = b[:i]
 	}
 	if bytes.IndexByte(b, '@') >= 0 {
-		b = slices.Concat(ciliumNoCluster(b), b[bytes.LastIndexByte(b, ':'):])
+		colon := bytes.LastIndexByte(b, ':')
+		if colon < 0 {
+			return f, false
+		}
+		b = slices.Concat(ciliumNoCluster(b), b[colon:])
 	}
 	f.address, ok = ciliumAddrPort(b)
 	return f, ok

@@ -67,11 +67,12 @@ type ciliumEntry struct {
 	hasIfIndex         bool
 	hasNatPort         bool
 	hasRemaining       bool
-	hasRxSeen          bool
+	hasSeen            bool
 	remaining          int64
 	flags              uint64
 	rxSeen, txSeen     uint64
 	rxPackets, rxBytes uint64
+	txPackets          uint64
 	packets, bytes     uint64
 	revNAT, backend    uint64
 }
@@ -220,7 +221,7 @@ func (p *ciliumCT) value(key, value []byte) {
 	case "Flags":
 		p.flags = n
 	case "RxFlagsSeen":
-		p.rxSeen, p.hasRxSeen = n, ok
+		p.rxSeen, p.hasSeen = n, ok
 	case "TxFlagsSeen":
 		p.txSeen = n
 	case "RxPackets":
@@ -229,7 +230,10 @@ func (p *ciliumCT) value(key, value []byte) {
 	case "RxBytes":
 		p.rxBytes, p.hasRx = n, ok
 		p.bytes += n
-	case "TxPackets", "Packets", "tx_packets":
+	case "TxPackets":
+		p.txPackets = n
+		p.packets += n
+	case "Packets", "tx_packets":
 		p.packets += n
 	case "TxBytes", "Bytes", "tx_bytes":
 		p.bytes += n
@@ -375,8 +379,17 @@ func (e *ciliumEntry) translation() record.Translation {
 		return t
 	}
 	t.After = t.Before
-	// The client's SYN was seen, no answer to it, and nothing after it.
-	t.Unreplied = e.protocol == record.TCP && !e.in && e.hasRxSeen && e.rxSeen == 0 && e.txSeen&2 != 0 &&
-		e.rxPackets == 0 && e.flags&ciliumSeenNonSyn == 0
+	t.Unreplied = e.unreplied()
 	return t
+}
+
+// unreplied tells that the client's SYN was seen, no answer to it, and nothing
+// after it. What an OUT entry received (Rx) is the answer; an IN entry is the
+// server's, which receives the client's packets and sends (Tx) the answer.
+func (e *ciliumEntry) unreplied() bool {
+	asked, answered, packets := e.txSeen, e.rxSeen, e.rxPackets
+	if e.in {
+		asked, answered, packets = e.rxSeen, e.txSeen, e.txPackets
+	}
+	return e.protocol == record.TCP && e.hasSeen && asked&2 != 0 && answered == 0 && packets == 0 && e.flags&ciliumSeenNonSyn == 0
 }

@@ -142,7 +142,7 @@ func (j *ciliumJSONEntry) entry() *ciliumEntry {
 		protocol: record.Protocol(k.NextHeader), in: k.Flags&ciliumKeyIn != 0, related: k.Flags&ciliumKeyRelated != 0,
 		svc: k.Flags&ciliumKeyService != 0, hasRevNAT: true, revNAT: uint64(bits.ReverseBytes16(v.RevNAT)),
 		flags: v.Flags, packets: v.Packets, bytes: v.Bytes, hasIfIndex: v.IfIndex != nil, hasNatPort: v.NatPort != nil,
-		hasRxSeen: v.RxFlagsSeen != nil, txSeen: v.TxFlagsSeen,
+		hasSeen: v.RxFlagsSeen != nil, txSeen: v.TxFlagsSeen,
 	}
 	e.tuple.Source, e.tuple.Destination = netip.AddrPortFrom(k.DestAddr.Addr, sport), netip.AddrPortFrom(k.SourceAddr.Addr, dport)
 	if e.svc {
@@ -151,14 +151,13 @@ func (j *ciliumJSONEntry) entry() *ciliumEntry {
 	if v.RxFlagsSeen != nil {
 		e.rxSeen = *v.RxFlagsSeen
 	}
-	for _, n := range []*uint64{v.RxPackets, v.TxPackets} {
-		if n != nil {
-			e.packets += *n
-		}
-	}
 	if v.RxPackets != nil {
 		e.rxPackets = *v.RxPackets
 	}
+	if v.TxPackets != nil {
+		e.txPackets = *v.TxPackets
+	}
+	e.packets += e.rxPackets + e.txPackets
 	if v.RxBytes != nil {
 		e.hasRx, e.rxBytes = true, *v.RxBytes
 		e.bytes += *v.RxBytes
@@ -176,6 +175,7 @@ func (j *ciliumJSONEntry) entry() *ciliumEntry {
 }
 
 func ciliumNATDoc(d *Doc, out *Out) {
+	p := newCiliumNAT(out)
 	ciliumJSONEach(d, out, func(j *ciliumJSONEntry) {
 		k, v := &j.Key, &j.Value
 		if !v.Addr.IsValid() {
@@ -186,6 +186,7 @@ func ciliumNATDoc(d *Doc, out *Out) {
 		r.tuple.Source = netip.AddrPortFrom(k.SourceAddr.Addr, bits.ReverseBytes16(k.SourcePort))
 		r.tuple.Destination = netip.AddrPortFrom(k.DestAddr.Addr, bits.ReverseBytes16(k.DestPort))
 		r.to = netip.AddrPortFrom(v.Addr.Addr, bits.ReverseBytes16(v.Port))
-		r.emit(out)
+		p.emit(&r)
 	})
+	p.end()
 }

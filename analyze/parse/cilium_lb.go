@@ -76,6 +76,7 @@ type ciliumLB struct {
 	out     *Out
 	vips    map[ciliumVIPKey]*ciliumVIP
 	order   []*ciliumVIP
+	rows    []record.Service // of the views that name one backend or RevNAT a row
 	last    *ciliumVIP
 	whole   bool // the header was seen, and no row was lost
 	ranges  bool // --source-ranges
@@ -149,15 +150,21 @@ func (p *ciliumLB) add(r *ciliumLBRow) {
 	case ciliumLBBackend:
 		s.ID, s.Type = 0, "backends"
 		s.Backends = []record.Backend{{Address: r.backend, ID: r.id, Weight: -1, Active: -1}}
-		p.out.Service(s)
+		p.hold(s)
 	case ciliumLBRevNAT:
 		s.Type, s.Address, s.Protocol = "revnat", r.key.address, r.key.protocol
-		p.out.Service(s)
+		p.hold(s)
 	default:
 		if v := p.vip(r); v != nil {
 			v.add(r, record.Pos{Line: p.out.Line(), Pointer: p.pointer})
 		}
 	}
+}
+
+// hold keeps a row until the listing ends: only then is it known to be whole.
+func (p *ciliumLB) hold(s record.Service) {
+	s.Pos = record.Pos{Line: p.out.Line(), Pointer: p.pointer}
+	p.rows = append(p.rows, s)
 }
 
 // vip finds the service of a row. A row without a first column belongs to the
@@ -268,8 +275,12 @@ func ciliumFlagPair(b []byte) (one, two uint64) {
 	return n[0], n[1]
 }
 
-// flush emits the gathered services.
+// flush emits the gathered rows and services.
 func (p *ciliumLB) flush() {
+	for _, s := range p.rows {
+		s.Complete = p.whole
+		p.out.Service(s)
+	}
 	for _, v := range p.order {
 		if v.ID == 0 && v.Address.Port() == 0 {
 			continue // the entry that drops what no service wants (1.18)
@@ -277,7 +288,7 @@ func (p *ciliumLB) flush() {
 		v.finish(p.whole)
 		p.out.Service(v.Service)
 	}
-	p.order, p.last = nil, nil
+	p.order, p.rows, p.last = nil, nil, nil
 	clear(p.vips)
 }
 

@@ -103,7 +103,8 @@ func (p *ciliumMaps) backend(b []byte) bool {
 	state, _ := ciliumMapsValue(b, "STATE")
 	be := record.Backend{Address: f.address, ID: id, Weight: -1, Active: -1, State: ciliumState(string(state))}
 	p.backends[id] = be
-	p.lb.out.Service(record.Service{
+	p.lb.out.Understood()
+	p.lb.hold(record.Service{
 		Source: record.FromCiliumLB, Mechanism: "cilium", Type: "backends", Protocol: f.protocol, Backends: []record.Backend{be},
 	})
 	return true
@@ -112,7 +113,8 @@ func (p *ciliumMaps) backend(b []byte) bool {
 func (p *ciliumMaps) revNAT(b []byte) bool {
 	id, f, ok := ciliumMapsAddress(b)
 	if ok {
-		p.lb.out.Service(record.Service{
+		p.lb.out.Understood()
+		p.lb.hold(record.Service{
 			Source: record.FromCiliumLB, Mechanism: "cilium", Type: "revnat", ID: id, Address: f.address, Protocol: f.protocol,
 		})
 	}

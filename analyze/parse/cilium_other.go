@@ -3,11 +3,14 @@ package parse
 import (
 	"bytes"
 	"strings"
+
+	"whichbackend/analyze/record"
 )
 
 // Listings of Cilium that say nothing about connections or backends, but
 // often lie beside those that do: version, status, map list, tunnel and node
-// id list, the programs and maps that bpftool prints.
+// id list, the programs and maps that bpftool prints. Of the status, readings
+// keep the sizes of the datapath's maps.
 //
 //	Client: 1.14.16 go version go1.26.8 linux/amd64
 //	Daemon: 1.14.16 go version go1.26.8 linux/amd64
@@ -57,12 +60,18 @@ func ciliumHexRow(b []byte) bool {
 }
 
 func ciliumOtherOpen(out *Out) (func([]byte), func()) {
-	status := false
+	status, maps := false, false
 	return func(raw []byte) {
 		b := bytes.TrimSpace(raw)
 		head := ciliumOtherHead(b)
 		if head {
 			status = b[0] == 'K'
+		}
+		if status && len(raw) > 0 && raw[0] != ' ' {
+			maps = bytes.HasPrefix(b, []byte("BPF Map"))
+		}
+		if status && maps && ciliumMapSize(out, b) {
+			return
 		}
 		ciliumVersion(out, b)
 		if ciliumAside(out, b) {
@@ -72,6 +81,22 @@ func ciliumOtherOpen(out *Out) (func([]byte), func()) {
 			out.Ignore()
 		}
 	}, nil
+}
+
+// ciliumMapSize reads "TCP connection tracking   221723", a row of the sizes
+// of the maps below "BPF Maps:" ("BPF Map sizes:" in old versions).
+func ciliumMapSize(out *Out, b []byte) bool {
+	i := bytes.LastIndexByte(b, ' ')
+	if i < 1 {
+		return false
+	}
+	n, ok := ciliumUint32(b[i+1:])
+	name := string(bytes.TrimSpace(b[:i]))
+	if !ok || name == "" {
+		return false
+	}
+	out.Reading(record.Reading{Subject: "size", Name: name, Value: string(b[i+1:]), Number: int64(n)})
+	return true
 }
 
 // ciliumOtherLine tells a line that may belong to these listings.

@@ -47,7 +47,7 @@ var (
 	conntrackTrailer = []byte("conntrack v")
 )
 
-// conntrackHead claims rows, trailers, XML and counters.
+// conntrackHead claims rows, trailers and XML.
 func conntrackHead(b []byte) bool {
 	if len(b) < 5 {
 		return false
@@ -62,9 +62,7 @@ func conntrackHead(b []byte) bool {
 	}
 	switch b[0] {
 	case 'c':
-		return bytes.HasPrefix(b, conntrackTrailer) || bytes.HasPrefix(b, []byte("cpu=")) && bytes.Contains(near, []byte("insert_failed="))
-	case 'e':
-		return bytes.HasPrefix(b, []byte("entries ")) && bytes.Contains(near, []byte(" insert_failed "))
+		return bytes.HasPrefix(b, conntrackTrailer)
 	case '-':
 		return conntrackIsSave(b)
 	case '<':
@@ -141,7 +139,7 @@ func (p *conntrackParser) line(raw []byte) {
 	case "":
 		p.emit(0)
 	case conntrackForeign:
-		if conntrackKnown(b) {
+		if _, isCount := number(b); isCount || bytes.Contains(b, conntrackMask) { // of conntrack -C, or an expectation
 			p.out.Ignore()
 		}
 	default:
@@ -262,39 +260,4 @@ func (p *conntrackParser) flush() {
 	case conntrackStart(b):
 		p.out.ProblemAt(p.heldLine, string(b), "the row is cut off")
 	}
-}
-
-// conntrackKnown tells lines that belong to the tool and say nothing needed:
-// expectations and counters.
-func conntrackKnown(b []byte) bool {
-	if bytes.Contains(b, conntrackMask) || bytes.HasPrefix(b, []byte("cpu=")) {
-		return true
-	}
-	var buf [24][]byte
-	f := fields(b, buf[:0])
-	switch {
-	case len(f) == 1: // conntrack -C
-		_, ok := number(f[0])
-		return ok
-	case len(f) == 2: // conntrack -S without privilege: one total a line
-		_, ok := number(f[1])
-		return ok && conntrackCounter(f[0])
-	case len(f) >= 15: // /proc/net/stat/nf_conntrack: a header, and a row of hexadecimal numbers for each CPU
-		for _, n := range f {
-			if len(n) != 8 && !conntrackCounter(n) {
-				return false
-			}
-		}
-		return true
-	}
-	return false
-}
-
-func conntrackCounter(b []byte) bool {
-	switch string(b) {
-	case "entries", "searched", "clashres", "found", "new", "invalid", "ignore", "delete", "delete_list", "chainlength",
-		"insert", "insert_failed", "drop", "early_drop", "icmp_error", "expect_new", "expect_create", "expect_delete", "search_restart":
-		return true
-	}
-	return false
 }

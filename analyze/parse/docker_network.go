@@ -32,6 +32,11 @@ type dockerNetworkService struct {
 func dockerNetwork(raw []byte, at string, out *Out) {
 	var n dockerNetworkObject
 	dockerDecode(raw, &n, at, out)
+	if n.Id != "" {
+		// Networks of two swarms may have one name, and the same addresses.
+		out.At(at + "/Id")
+		out.Reading(record.Reading{Subject: "network " + n.Name, Name: "Id", Value: n.Id})
+	}
 	out.At(at)
 	for _, key := range dockerKeys(n.Containers) {
 		c := n.Containers[key]

@@ -233,6 +233,14 @@ func (d *reader) claim(trimmed []byte) *Format {
 			return f
 		}
 	}
+	if d.cur != nil || len(d.shell.words) == 0 {
+		return nil
+	}
+	for i := range d.formats {
+		if f := &d.formats[i]; f.Prints != nil && f.Prints(d.shell.words, trimmed) {
+			return f
+		}
+	}
 	return nil
 }
 

@@ -23,6 +23,10 @@ type Format struct {
 	// which it does none of these is counted as not understood (a blank one as
 	// ignored). end is called once after the last line and may be nil.
 	Open func(out *Out) (line func(b []byte), end func())
+	// Prints tells whether a line that no Head claims is of this format since
+	// a command printed it: words are those of the command, without what it
+	// was wrapped in. nil: only Head tells.
+	Prints func(words []string, line []byte) bool
 
 	// Claim tells whether a JSON (or YAML) document is this format's.
 	Claim func(d *Doc) bool

@@ -10,7 +10,7 @@ var formats = []Format{
 	{Name: "envoy-server_info", Claim: envoyServerInfoClaim, Doc: envoyServerInfoDoc},
 	{Name: "envoy-stats", Head: envoyStatsHead, Open: envoyStatsOpen, Claim: envoyStatsClaim, Doc: envoyStatsDoc},
 	{Name: "envoy-admin", Claim: envoyAdminClaim, Doc: istioIgnoreDoc},
-	{Name: "istio-debug", Claim: istioDebugClaim, Doc: istioIgnoreDoc},
+	{Name: "istio-debug", Claim: istioDebugClaim, Doc: istioDebugDoc},
 	{Name: "istio-access-log", Head: istioAccessHead, Open: istioAccessOpen, Claim: istioAccessClaim, Doc: istioAccessDoc},
 	{Name: "ztunnel-access-log", Head: ztunnelAccessHead, Open: ztunnelAccessOpen, Claim: ztunnelAccessClaim, Doc: ztunnelAccessDoc},
 	{Name: "istioctl-table", Head: istioctlHead, Open: istioctlOpen},
@@ -32,6 +32,7 @@ var formats = []Format{
 
 	// Connection tables of the kernel.
 	{Name: "conntrack", Head: conntrackHead, Open: conntrackOpen},
+	conntrackStatsFormat,
 	{Name: "ipvs", Head: ipvsHead, Open: ipvsOpen},
 
 	// Connection tables end.
@@ -72,6 +73,8 @@ var formats = []Format{
 	ipNetnsFormat,
 	lsnsFormat,
 	hostFormat,
+	sysctlFormat,
+	kernelLogFormat,
 
 	// Containers and addresses end.
 }

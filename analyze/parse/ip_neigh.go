@@ -2,7 +2,10 @@ package parse
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
+
+	"whichbackend/analyze/record"
 )
 
 // ip neigh, also -j (iproute2 6.1.0):
@@ -10,7 +13,7 @@ import (
 //	10.244.1.2 dev cni0 lladdr c2:68:06:6a:cf:a1 REACHABLE
 //	10.244.2.99 dev vb1 FAILED
 //
-// Neighbours make no records. They are read so that a broken listing is noticed.
+// The state of a neighbour is a reading.
 var ipNeighFormat = Format{Name: "ip-neigh", Head: ipNeighHead, Open: ipNeighOpen, Claim: ipNeighClaim, Doc: ipNeighDoc}
 
 // ipNeighState tells the state that a line of ip neigh ends in. -s puts its
@@ -68,7 +71,21 @@ func ipNeighOpen(out *Out) (func([]byte), func()) {
 			return
 		}
 		out.Understood()
+		if ipNeighState([]byte(last)) {
+			device := ""
+			if len(words) > 3 && words[1] == "dev" {
+				device = words[2]
+			}
+			ipNeighEmit(words[0], device, last, out)
+		}
 	}, nil
+}
+
+func ipNeighEmit(address, device, state string, out *Out) {
+	if device != "" {
+		address += " dev " + device
+	}
+	out.Reading(record.Reading{Subject: address, Name: "state", Value: state})
 }
 
 func ipNeighClaim(d *Doc) bool {
@@ -76,4 +93,28 @@ func ipNeighClaim(d *Doc) bool {
 	return first != nil && first.Has("dst", "state")
 }
 
-func ipNeighDoc(d *Doc, out *Out) { ipCheckDestinations(d.Elements(), out) }
+func ipNeighDoc(d *Doc, out *Out) {
+	for i, raw := range d.Elements() {
+		var e struct {
+			Dst   *string  `json:"dst"`
+			Dev   string   `json:"dev"`
+			State []string `json:"state"`
+		}
+		at := "/" + strconv.Itoa(i)
+		dockerDecode(raw, &e, at, out)
+		if e.Dst == nil {
+			continue
+		}
+		if _, ok := address([]byte(*e.Dst)); !ok {
+			out.At(at + "/dst")
+			out.Problem("expected an address")
+			continue
+		}
+		for _, state := range e.State {
+			if ipNeighState([]byte(state)) {
+				out.At(at + "/state")
+				ipNeighEmit(*e.Dst, e.Dev, state, out)
+			}
+		}
+	}
+}

@@ -233,8 +233,12 @@ func (p *ipvsParser) serviceLine(f [][]byte) {
 		}
 		s.Address, p.proc = a, proc
 	}
-	for _, flag := range f[2:] {
+	for i, flag := range f[2:] {
 		s.Affinity = s.Affinity || string(flag) == "persistent"
+		// A mark of IPv6 has its family before the scheduler.
+		if i < 2 && s.Scheduler == "" && ipvsScheduler(flag) {
+			s.Scheduler = string(flag)
+		}
 	}
 	p.begin(s)
 }
@@ -363,15 +367,18 @@ func ipvsRuleService(f [][]byte) (s record.Service, ok bool) {
 	default:
 		mark, ok := ipvsMark(f[2], false)
 		s.Mark = mark
-		return s, ok && mark != 0 && ipvsPersistent(f, &s)
+		return s, ok && mark != 0 && ipvsFlags(f, &s)
 	}
 	s.Address, ok = addressPort(f[2])
-	return s, ok && ipvsPersistent(f, &s)
+	return s, ok && ipvsFlags(f, &s)
 }
 
-func ipvsPersistent(f [][]byte, s *record.Service) bool {
-	for _, flag := range f {
+func ipvsFlags(f [][]byte, s *record.Service) bool {
+	for i, flag := range f {
 		s.Affinity = s.Affinity || string(flag) == "-p"
+		if i > 0 && (string(f[i-1]) == "-s" || string(f[i-1]) == "--scheduler") {
+			s.Scheduler = string(flag)
+		}
 	}
 	return true
 }

@@ -11,7 +11,8 @@ import (
 //
 //	[{"cluster_id":"Kubernetes","proxy":"web-0.shop","istio_version":"1.16.1","cluster_sent":"..."}]
 //
-// They are claimed so that inspect can name them. The endpoints that istiod
+// They are claimed so that inspect can name them. Only the first, syncz, is
+// read: see istio_status.go. The endpoints that istiod
 // knows are in its proxies' config dumps and in the cluster's own objects.
 
 func envoyAdminClaim(d *Doc) bool {

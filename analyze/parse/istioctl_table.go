@@ -26,6 +26,7 @@ const (
 	istioctlNone istioctlKind = iota
 	istioctlEndpoints
 	istioctlListeners
+	istioctlStatus
 	istioctlOther // known, and nothing to be had from it
 )
 
@@ -51,8 +52,8 @@ var istioctlHeaders = []struct {
 	{"NAME VIRTUAL HOSTS", istioctlOther},
 	{"RESOURCE NAME TYPE STATUS VALID CERT SERIAL NUMBER NOT AFTER NOT BEFORE", istioctlOther},
 	{"RESOURCE NAME TYPE STATUS VALID CERT SERIAL NUMBER NOT AFTER NOT BEFORE TRUST DOMAIN", istioctlOther},
-	{"NAME CDS LDS EDS RDS ", istioctlOther},
-	{"NAME CLUSTER CDS LDS EDS RDS ", istioctlOther},
+	{"NAME CDS LDS EDS RDS ", istioctlStatus},
+	{"NAME CLUSTER CDS LDS EDS RDS ", istioctlStatus},
 	{"NAME CLUSTER ISTIOD VERSION SUBSCRIBED TYPES", istioctlOther},
 	{"Istio Version: ", istioctlOther},
 	{"Istio Proxy Version: ", istioctlOther},
@@ -134,7 +135,8 @@ func istioctlHealth(word []byte) bool {
 type istioctlRun struct {
 	out      *Out
 	kind     istioctlKind
-	headed   bool // the table has its header
+	headed   bool     // the table has its header
+	columns  []string // of a table of proxy-status
 	clusters map[string]int
 	services []record.Service
 	leftOut  map[string]bool
@@ -153,7 +155,7 @@ func (t *istioctlRun) line(b []byte) {
 	}
 	if kind := istioctlHeader(trimmed); kind != istioctlNone {
 		t.flush()
-		t.kind, t.headed = kind, true
+		t.kind, t.headed, t.columns = kind, true, strings.Fields(string(trimmed))
 		t.out.Understood()
 		return
 	}
@@ -165,6 +167,8 @@ func (t *istioctlRun) line(b []byte) {
 		t.endpoint(trimmed)
 	case istioctlListeners:
 		t.listener(trimmed)
+	case istioctlStatus:
+		t.status(trimmed)
 	case istioctlOther:
 		t.out.Ignore()
 	}

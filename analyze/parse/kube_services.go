@@ -250,6 +250,7 @@ type kubeSlice struct {
 		NodeName   string
 		Topology   map[string]string // before v1
 		TargetRef  kubeRef
+		Hints      json.RawMessage
 	}
 }
 
@@ -273,6 +274,13 @@ func (r *kubeReader) slice() {
 		return
 	}
 	h := kubeHalf{namespace: o.Metadata.Namespace, name: o.service(), complete: true}
+	for i := range o.Endpoints {
+		if hints := string(o.Endpoints[i].Hints); hints != "" && hints != "null" {
+			// A node then chooses from some of the endpoints only.
+			r.out.Reading(record.Reading{Pos: r.pos("/endpoints/%d/hints", i), Subject: "service " + h.namespace + "/" + h.name, Name: "hints", Value: "set"})
+			break
+		}
+	}
 	ports := o.Ports
 	if len(ports) == 0 && len(o.Endpoints) > 0 {
 		ports = []kubeEndpointPort{{}}

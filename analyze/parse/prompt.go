@@ -12,6 +12,7 @@ import (
 // prompt is a shell prompt with its command line in a pasted transcript.
 type prompt struct {
 	command string
+	words   []string     // of the command that printed, without what it was wrapped in
 	scope   record.Scope // where the command ran, as far as the line tells
 	listing bool         // the command prints something that a format may know
 }
@@ -77,7 +78,7 @@ var listingCommands = map[string]bool{
 	"nft": true, "docker": true, "podman": true, "kubectl": true, "oc": true, "crictl": true, "cilium": true,
 	"cilium-dbg": true, "istioctl": true, "curl": true, "wget": true, "cat": true, "zcat": true, "grep": true,
 	"egrep": true, "tail": true, "head": true, "lsns": true, "pilot-agent": true, "jq": true, "less": true, "more": true,
-	"busybox": true, "ovs-appctl": true, "hubble": true, "k": true, "calicoctl": true, "journalctl": true,
+	"busybox": true, "ovs-appctl": true, "hubble": true, "k": true, "calicoctl": true, "journalctl": true, "sysctl": true,
 }
 
 // wrapperCommands run another command, perhaps in another scope.
@@ -194,7 +195,7 @@ func (p *prompt) read(words []string) {
 			}
 			return
 		default:
-			p.listing = listingCommands[name]
+			p.words, p.listing = words, listingCommands[name]
 			return
 		}
 	}

@@ -297,6 +297,9 @@ type Service struct {
 	Cluster string
 	// HTTP is true when an HTTP proxy picks a backend anew for each request.
 	HTTP bool
+	// Scheduler is the listing's word for how a backend is chosen (IPVS: rr,
+	// wlc, sh); "" when it does not tell.
+	Scheduler string
 	// Affinity is true when a client keeps its backend.
 	Affinity bool
 	// Local is true when only backends on the same node are chosen.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"encoding/xml"
 	"reflect"
 	"regexp"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"gopkg.in/yaml.v3"
 
+	"whichbackend/analyze/check"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -78,6 +80,10 @@ func FuzzHostile(f *testing.F) {
 		read(t, "testdata/inspection.json", in)
 		poison(reflect.ValueOf(in), s)
 		checkInspection(t, in)
+		found := new(check.Result)
+		read(t, "testdata/findings.json", found)
+		poison(reflect.ValueOf(found), s)
+		checkFindings(t, found)
 		checkRows(t, Table{Columns: []string{s, s}, Rows: [][]any{{s, nil}, {int64(1), s}}})
 		checkLines(t, "x"+s)
 	})
@@ -125,6 +131,30 @@ func checkInspection(t *testing.T, in *load.Inspection) {
 	sameYAML(t, text["json"], text["yaml"])
 	checkCSV(t, text["csv"])
 	checkMarkdown(t, text["markdown"])
+}
+
+func checkFindings(t *testing.T, r *check.Result) {
+	t.Helper()
+	text := map[string]string{}
+	for _, format := range FindingFormats {
+		var b bytes.Buffer
+		if err := Findings(&b, r, format, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		text[format] = b.String()
+		checkVisible(t, format, text[format])
+	}
+	sameYAML(t, text["json"], text["yaml"])
+	checkMarkdown(t, text["markdown"])
+	if !json.Valid([]byte(text["sarif"])) {
+		t.Errorf("sarif: %s", text["sarif"])
+	}
+	if err := xml.Unmarshal([]byte(text["junit"]), new(Suite)); err != nil {
+		t.Errorf("junit: %v: %s", err, text["junit"])
+	}
+	if n := strings.Count("\n"+text["github"], "\n::"); n != len(r.Findings) {
+		t.Errorf("github: %d commands for %d findings: %s", n, len(r.Findings), text["github"])
+	}
 }
 
 func checkRows(t *testing.T, table Table) {
@@ -187,7 +217,7 @@ func checkCSV(t *testing.T, text string) {
 }
 
 // outside is what a picture may hold outside of quoted labels.
-var outside = regexp.MustCompile(`^[A-Za-z0-9_=;,>{}|. \[\]-]*$`)
+var outside = regexp.MustCompile(`^[A-Za-z0-9_=;,>{}|. #:()%~\[\]-]*$`)
 
 // checkQuotes holds that every label ends on the line where it begins, and
 // that nothing of a label stands outside.

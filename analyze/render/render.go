@@ -66,9 +66,9 @@ func Answer(w io.Writer, a *resolve.Answer, format string, opt Options) error {
 	case "markdown":
 		o.answerMarkdown(a)
 	case "mermaid":
-		o.mermaid(answerGraph(a))
+		o.mermaid(a)
 	case "dot":
-		o.dot(answerGraph(a))
+		o.dot(a)
 	default:
 		return noFormat(format, AnswerFormats)
 	}

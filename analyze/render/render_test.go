@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"whichbackend/analyze/check"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -79,6 +80,27 @@ func TestInspection(t *testing.T) {
 		got.Files = append(got.Files, txtar.File{Name: f, Data: b.Bytes()})
 	}
 	golden(t, "testdata/inspection.golden", got)
+}
+
+func TestFindings(t *testing.T) {
+	found := new(check.Result)
+	read(t, "testdata/findings.json", found)
+	got := new(txtar.Archive)
+	add := func(name, format string, r *check.Result, opt Options) {
+		var b bytes.Buffer
+		if err := Findings(&b, r, format, opt); err != nil {
+			t.Fatal(err)
+		}
+		got.Files = append(got.Files, txtar.File{Name: name, Data: b.Bytes()})
+	}
+	for _, f := range FindingFormats {
+		if f != "sarif" && f != "junit" { // which list the rules themselves
+			add(f, f, found, Options{})
+		}
+	}
+	add("color", "text", found, Options{Color: true, Terminal: true, Width: 72})
+	add("none", "text", &check.Result{Judged: 7, Unjudged: found.Unjudged}, Options{})
+	golden(t, "testdata/findings.golden", got)
 }
 
 func TestRows(t *testing.T) {

@@ -105,6 +105,7 @@ func newTable(c Case) *table {
 		}
 	}
 	g.table.spread(c)
+	g.table.chances(c)
 	return g.table
 }
 

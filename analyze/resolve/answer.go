@@ -130,6 +130,10 @@ type Party struct {
 	workload  string
 }
 
+// Workload is what made the party, as a Deployment makes pods; "" when that is
+// not known. It is not in the written forms.
+func (p Party) Workload() string { return p.workload }
+
 // Backend is one backend of a connection.
 type Backend struct {
 	Party `yaml:",inline"`

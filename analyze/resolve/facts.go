@@ -229,3 +229,21 @@ func (c *Connection) Ends() (client, server []record.Socket) {
 	}
 	return c.of.sockets, c.of.servers
 }
+
+// Seat is the network namespace of a connection's client, where it is known.
+func (k *Case) Seat(c *Connection) (at record.Scope, known bool) {
+	if c.of == nil || c.of.place == nil {
+		return at, false
+	}
+	return c.of.place.scope(), true
+}
+
+// Holders are the network namespaces that are known to hold an address, on a
+// host ("": on any).
+func (k *Case) Holders(a netip.Addr, host string) []record.Scope {
+	var out []record.Scope
+	for _, p := range k.world.holders(a, host) {
+		out = append(out, p.scope())
+	}
+	return out
+}

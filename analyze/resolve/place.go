@@ -103,8 +103,8 @@ func (w *world) readPlaces() error {
 		}
 		p := w.place(w.canonical(s.Scope, strings.HasPrefix(s.Format, "cilium")))
 		w.placeOf[id] = p
-		// Statistics of conntrack are told as its tables are, and are none: what
-		// a table lacks would be taken for what never was.
+		// A list of expectations is told as a table of connections is, and is
+		// none: what a table lacks would be taken for what never was.
 		if s.Format != "conntrack" || s.Understood > 0 || s.Lines == 0 {
 			p.formats[s.Format] = true
 		}

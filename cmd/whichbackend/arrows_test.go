@@ -35,14 +35,16 @@ var arrows = map[string][]string{
 	"analyze/load":             {"analyze/parse", "analyze/pcap", "analyze/pcap/decode", "analyze/pcap/flow", "analyze/pcap/match", "analyze/pcap/relay", "analyze/record", "collect/bundle", "store"},
 	"analyze/resolve":          {"analyze/record", "store"},
 	"analyze/check":            {"analyze/load", "analyze/record", "analyze/resolve"},
+	"analyze/diff":             {"analyze/check", "analyze/load", "analyze/record", "analyze/resolve"},
 	"analyze/expect":           {"analyze/resolve"},
-	"analyze/render":           {"analyze/load", "analyze/resolve"},
+	"analyze/report":           {"analyze/check", "analyze/load", "analyze/record", "analyze/render", "analyze/resolve"},
+	"analyze/render":           {"analyze/check", "analyze/diff", "analyze/load", "analyze/resolve"},
 	"fixtures/bench":           {"analyze/pcap", "analyze/pcap/flow", "analyze/record", "fixtures/traffic"},
 	"fixtures/traffic":         {},
 	"fixtures/cluster":         {},
 	"fixtures/cluster/peer":    {},
 	"fixtures/lab":             {"collect/bundle"},
-	"cmd/whichbackend":         {"analyze/expect", "analyze/load", "analyze/pcap", "analyze/render", "analyze/resolve", "collect/bundle", "store"},
+	"cmd/whichbackend":         {"analyze/check", "analyze/diff", "analyze/expect", "analyze/load", "analyze/pcap", "analyze/render", "analyze/report", "analyze/resolve", "collect/bundle", "store"},
 }
 
 // TestArrows reads the import lines themselves: go list could answer from a cache.

@@ -15,7 +15,7 @@ import (
 func kept(t testing.TB, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "whichbackend", "*"))
-	check(t, err)
+	noError(t, err)
 	return files
 }
 
@@ -46,9 +46,9 @@ func TestCache(t *testing.T) {
 	again("first")
 	file := kept(t, dir)[0]
 	info, err := os.Stat(file)
-	check(t, err)
+	noError(t, err)
 	folder, err := os.Stat(filepath.Dir(file))
-	check(t, err)
+	noError(t, err)
 	if info.Mode().Perm() != 0o600 || folder.Mode().Perm() != 0o700 {
 		t.Error(info.Mode(), folder.Mode())
 	}
@@ -57,12 +57,12 @@ func TestCache(t *testing.T) {
 		t.Error("loaded a second time", err)
 	}
 	whole, err := os.ReadFile(file)
-	check(t, err)
+	noError(t, err)
 	for name, text := range map[string][]byte{
 		"empty": {}, "cut": whole[:len(whole)/2], "cut by a page": whole[:len(whole)-8192], "header": whole[:100], "noise": bytes.Repeat([]byte("noise"), 10000),
 		"pages of noise": append(bytes.Clone(whole[:8192]), bytes.Repeat([]byte{0xff}, len(whole)-8192)...),
 	} {
-		check(t, os.WriteFile(file, text, 0o600))
+		noError(t, os.WriteFile(file, text, 0o600))
 		again(name)
 	}
 	alter(t, file, "PRAGMA user_version=99")
@@ -83,9 +83,9 @@ func TestCacheByContent(t *testing.T) {
 	}
 	file := filepath.Join(bundle, "node1/conntrack.txt")
 	info, err := os.Stat(file)
-	check(t, err)
+	noError(t, err)
 	write(t, bundle, "node1/conntrack.txt", strings.ReplaceAll(conntrackText, "10.244.0.6", "10.244.0.7"))
-	check(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
+	noError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
 	if r := must(t, 0, "ask", bundle); !strings.Contains(r.out, "10.244.0.7:80") {
 		t.Error(r.out)
 	}
@@ -93,8 +93,8 @@ func TestCacheByContent(t *testing.T) {
 		t.Error(n, "cases are kept")
 	}
 	old := filepath.Join(dir, "whichbackend", "whichbackend-1.tmp")
-	check(t, os.WriteFile(old, nil, 0o600))
-	check(t, os.Chtimes(old, time.Time{}, time.Now().Add(-48*time.Hour)))
+	noError(t, os.WriteFile(old, nil, 0o600))
+	noError(t, os.Chtimes(old, time.Time{}, time.Now().Add(-48*time.Hour)))
 	must(t, 0, "ask", bundle, file)
 	if _, err := os.Stat(old); err == nil {
 		t.Error("what a load left behind two days ago is still there")
@@ -110,7 +110,7 @@ func TestNoCacheFolder(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(blocked, "below"))
 	for _, env := range []string{filepath.Join(blocked, "below"), filepath.Join(dir, "readonly"), "relative", ""} {
 		if strings.HasSuffix(env, "readonly") {
-			check(t, os.Mkdir(env, 0o500))
+			noError(t, os.Mkdir(env, 0o500))
 		}
 		t.Setenv("XDG_CACHE_HOME", env)
 		if env == "" {
@@ -129,7 +129,7 @@ func TestTwoAtOnce(t *testing.T) {
 	bundle := fixtures + "/swarm/bundle.tar.gz"
 	want := must(t, 0, "ask", bundle, "--no-cache").out
 	exe, err := os.Executable()
-	check(t, err)
+	noError(t, err)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {

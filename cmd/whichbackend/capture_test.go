@@ -116,10 +116,10 @@ func TestCaptureContradicts(t *testing.T) {
 	write(t, dir, "node1/any.pcapng", p.bytes())
 	for _, more := range []string{"", "node1/pods/default/client/netstat.txt"} {
 		if more != "" {
-			check(t, os.Remove(filepath.Join(dir, more))) // with the table alone it is the same
+			noError(t, os.Remove(filepath.Join(dir, more))) // with the table alone it is the same
 		}
 		var a resolve.Answer
-		check(t, json.Unmarshal([]byte(cli(t, "ask", dir, "-o", "json").out), &a))
+		noError(t, json.Unmarshal([]byte(cli(t, "ask", dir, "-o", "json").out), &a))
 		states := map[string]string{}
 		for _, c := range a.Connections {
 			states[c.State] = string(c.Verdict) + " " + backendsOf(&c)
@@ -234,9 +234,9 @@ func (p *tape) unreachable(device, by, from, to string, seq uint32) {
 	inner := newTape(p.t)
 	inner.tcp(seen{"x", from, to, 63, "S", seq, 0, ""})
 	r, err := pcap.Open(strings.NewReader(inner.bytes()))
-	check(p.t, err)
+	noError(p.t, err)
 	packet, err := r.Next()
-	check(p.t, err)
+	noError(p.t, err)
 	l := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 3)}
 	p.packet(device, 64, netip.MustParseAddr(by), netip.MustParseAddrPort(from).Addr(), layers.IPProtocolICMPv4, l, packet.Data[:28])
 }
@@ -271,14 +271,14 @@ func TestStory(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "story.pcapng")
 	must(t, 0, "pcap", dir, "--from", theClient, "-o", out)
 	info, err := os.Stat(out)
-	check(t, err)
+	noError(t, err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
 	text, err := os.ReadFile(out)
-	check(t, err)
+	noError(t, err)
 	r, err := pcap.Open(strings.NewReader(string(text)))
-	check(t, err)
+	noError(t, err)
 	packets, last := 0, int64(0)
 	for {
 		p, err := r.Next()
@@ -354,7 +354,7 @@ func TestProxyAnnounces(t *testing.T) {
 		p.tcp(seen{"eth1", l.own, l.backend, 64, "A", x + 1, y + 1, fmt.Sprintf("PROXY TCP4 %s 10.0.0.1 %d 8080\r\n", c.Addr(), c.Port())})
 	}
 	var a resolve.Answer
-	check(t, json.Unmarshal([]byte(must(t, 0, "ask", write(t, t.TempDir(), "c.pcapng", p.bytes()), "-o", "json").out), &a))
+	noError(t, json.Unmarshal([]byte(must(t, 0, "ask", write(t, t.TempDir(), "c.pcapng", p.bytes()), "-o", "json").out), &a))
 	if len(a.Connections) != len(legs) {
 		t.Fatalf("%d connections", len(a.Connections))
 	}
@@ -397,7 +397,7 @@ items:
 	side(p, "10.244.0.7:80", 6)
 	write(t, dir, "node2/eth0.pcapng", p.bytes())
 	var a resolve.Answer
-	check(t, json.Unmarshal([]byte(cli(t, "ask", dir, "--to", "default/nginx", "-o", "json").out), &a))
+	noError(t, json.Unmarshal([]byte(cli(t, "ask", dir, "--to", "default/nginx", "-o", "json").out), &a))
 	if len(a.Connections) != 1 || a.Connections[0].Verdict != resolve.Candidates {
 		t.Errorf("%+v", a.Connections)
 	}

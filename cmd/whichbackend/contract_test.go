@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"whichbackend/analyze/diff"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -23,7 +24,7 @@ import (
 func sections(t testing.TB, path string) map[string][][]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	check(t, err)
+	noError(t, err)
 	out := map[string][][]string{}
 	title := ""
 	for _, line := range strings.Split(string(text), "\n") {
@@ -87,6 +88,27 @@ func TestAnswerDocument(t *testing.T) {
 	}
 }
 
+// TestDiffDocument holds docs/diff.md against the structs.
+func TestDiffDocument(t *testing.T) {
+	doc := sections(t, "../../docs/diff.md")
+	for title, v := range map[string]any{"Diff": diff.Diff{}, "Moment": diff.Info{}, "Host": diff.Host{}, "Step": diff.Step{}, "Outlived": diff.Outlived{}, "Moved": diff.Moved{},
+		"Spread": diff.Spread{}, "Service change": diff.Change{}, "Finding change": diff.Finding{}, "Connection": diff.Connection{}, "Undetermined": diff.Undetermined{},
+		"Not seen": diff.NotSeen{}, "Line of the timeline": diff.Line{}, "Cell": diff.Cell{}} {
+		var want, got []string
+		for f := range fields(reflect.TypeOf(v)) {
+			want = append(want, f)
+		}
+		for _, row := range doc[title] {
+			got = append(got, strings.Trim(row[0], "`")+" "+row[2])
+		}
+		sort.Strings(want)
+		sort.Strings(got)
+		if !slices.Equal(want, got) {
+			t.Errorf("%s: the program has %q, docs/diff.md %q", title, want, got)
+		}
+	}
+}
+
 var backendCount = map[resolve.Verdict]string{resolve.Proven: "1", resolve.Observed: "1", resolve.Deduced: "1", resolve.Candidates: "2+", resolve.None: "0", resolve.Conflicted: "2+", resolve.Unknown: "0"}
 
 // fields are the JSON names of a struct's own fields, each with the word that
@@ -133,7 +155,7 @@ func TestAnswerContract(t *testing.T) {
 			t.Errorf("%q: %v %v", args, a["schema"], a["tool"])
 		}
 		var v resolve.Answer
-		check(t, json.Unmarshal([]byte(r.out), &v))
+		noError(t, json.Unmarshal([]byte(r.out), &v))
 		open := len(v.Connections) == 0
 		seen := map[string]bool{}
 		for i := range v.Connections {
@@ -323,7 +345,7 @@ func TestInspectContract(t *testing.T) {
 		var v load.Inspection
 		dec := json.NewDecoder(bytes.NewReader([]byte(r.out)))
 		dec.DisallowUnknownFields()
-		check(t, dec.Decode(&v))
+		noError(t, dec.Decode(&v))
 		if v.Schema != "whichbackend.inspect/v1" || v.Tool != "whichbackend "+version || len(v.Artifacts) == 0 {
 			t.Errorf("%s: %s %s", input, v.Schema, v.Tool)
 		}

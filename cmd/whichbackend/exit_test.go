@@ -17,8 +17,8 @@ func hostileTar(t testing.TB, h tar.Header) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	check(t, w.WriteHeader(&h))
-	check(t, w.Close())
+	noError(t, w.WriteHeader(&h))
+	noError(t, w.Close())
 	return b.String()
 }
 
@@ -31,14 +31,14 @@ func TestExitStatus(t *testing.T) {
 	db := filepath.Join(dir, "case.db")
 	must(t, 0, "load", good, "--db", db)
 	dbText, err := os.ReadFile(db)
-	check(t, err)
+	noError(t, err)
 	whole, err := os.ReadFile(fixtures + "/swarm/bundle.tar.gz")
-	check(t, err)
+	noError(t, err)
 	other := path("other.db", string(dbText))
 	alter(t, other, "PRAGMA user_version=99")
 	foreign := filepath.Join(dir, "foreign.db")
 	alter(t, foreign, "CREATE TABLE a (b)")
-	check(t, os.Mkdir(filepath.Join(dir, "emptydir"), 0o755))
+	noError(t, os.Mkdir(filepath.Join(dir, "emptydir"), 0o755))
 	unread := path("unread.txt", netstatText)
 	met := path("met/expect.yaml", "bundle: "+good+"\nquestions:\n  - from: 10.244.0.13\n    verdict: proven\n")
 	failing := path("failing/expect.yaml", "bundle: "+good+"\nquestions:\n  - from: 10.244.0.13\n    backend: 10.9.9.9:80\n")
@@ -128,7 +128,7 @@ func TestExitStatus(t *testing.T) {
 			}
 		})
 	}
-	check(t, os.Chmod(unread, 0))
+	noError(t, os.Chmod(unread, 0))
 	if _, err := os.ReadFile(unread); err != nil { // root may read anything
 		if r := must(t, 5, "ask", unread); !strings.Contains(r.stderr, "permission denied; ") {
 			t.Error(r.stderr)
@@ -140,10 +140,10 @@ func TestExitStatus(t *testing.T) {
 func alter(t testing.TB, file, statement string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", file)
-	check(t, err)
+	noError(t, err)
 	defer db.Close()
 	_, err = db.Exec(statement)
-	check(t, err)
+	noError(t, err)
 }
 
 // TestCandidates: several backends remain, which is an answer and settles nothing.
@@ -180,7 +180,7 @@ func TestDamagedAnswers(t *testing.T) {
 
 // TestHelp: help begins with examples, and every command has its own.
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"help"}, {"--help"}, {"help", "ask"}, {"ask", "--help"}, {"inspect", "-h"}, {"load", "-h"}, {"sql", "-h"}, {"test", "-h"}} {
+	for _, args := range [][]string{{}, {"help"}, {"--help"}, {"help", "ask"}, {"ask", "--help"}, {"inspect", "-h"}, {"load", "-h"}, {"sql", "-h"}, {"test", "-h"}, {"check", "-h"}} {
 		r := must(t, 0, args...)
 		if !strings.HasPrefix(r.out, "Examples:\n  whichbackend ") || !strings.Contains(r.out, "\nUsage:\n") || r.stderr != "" {
 			t.Errorf("%q prints:\n%s%s", args, r.out, r.stderr)

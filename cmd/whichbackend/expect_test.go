@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"whichbackend/analyze/render"
 )
 
 // expectCase is a small case with two expectations, the second of which fails.
@@ -52,9 +54,9 @@ func TestTest(t *testing.T) {
 		t.Error(github)
 	}
 	text, err := os.ReadFile(junit)
-	check(t, err)
-	var suite junitSuite
-	check(t, xml.Unmarshal(text, &suite))
+	noError(t, err)
+	var suite render.Suite
+	noError(t, xml.Unmarshal(text, &suite))
 	if suite.Tests != 3 || suite.Failures != 1 || len(suite.Cases) != 3 || suite.Cases[0].Failure != nil || suite.Cases[1].Failure == nil {
 		t.Errorf("%s", text)
 	}
@@ -71,7 +73,7 @@ func TestUpdate(t *testing.T) {
 	must(t, 3, "test", dir)
 	must(t, 0, "test", dir, "--update")
 	once, err := os.ReadFile(file)
-	check(t, err)
+	noError(t, err)
 	for _, has := range []string{"10.244.0.6:80", "proven", "lands on nginx-1", "verdict: unknown", "bundle: .", "from: default/client", "to: 10.96.72.53:80"} {
 		if !strings.Contains(string(once), has) {
 			t.Errorf("no %q in:\n%s", has, once)
@@ -83,7 +85,7 @@ func TestUpdate(t *testing.T) {
 	must(t, 0, "test", dir)
 	must(t, 0, "test", dir, "--update")
 	twice, err := os.ReadFile(file)
-	check(t, err)
+	noError(t, err)
 	if string(once) != string(twice) {
 		t.Errorf("%s\nand then\n%s", once, twice)
 	}
@@ -93,7 +95,7 @@ func TestUpdate(t *testing.T) {
 // cannot be understood.
 func TestExpectFiles(t *testing.T) {
 	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "one.tar.gz"), packGzip(t, packTar(t, file{"node1/conntrack.txt", conntrackText})), 0o644))
+	noError(t, os.WriteFile(filepath.Join(dir, "one.tar.gz"), packGzip(t, packTar(t, file{"node1/conntrack.txt", conntrackText})), 0o644))
 	write(t, dir, "two.txt", netstatText)
 	write(t, dir, "expect.yaml", "bundle: [one.tar.gz, two.txt]\nquestions:\n  - from: 10.244.0.13:52372\n    backend: 10.244.0.6:80\n    verdict: observed\n")
 	sub := write(t, dir, "deeper/expect.yaml", "bundle: ../one.tar.gz\nquestions:\n  - to: 10.96.72.53\n    backend: [10.244.0.6:80]\n")

@@ -79,12 +79,12 @@ func object(t testing.TB, text string) map[string]any {
 func write(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	file := filepath.Join(dir, name)
-	check(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	check(t, os.WriteFile(file, []byte(text), 0o644))
+	noError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	noError(t, os.WriteFile(file, []byte(text), 0o644))
 	return file
 }
 
-func check(t testing.TB, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -98,22 +98,22 @@ type file struct{ name, text string }
 func unpack(t testing.TB, fixture string) []file {
 	t.Helper()
 	f, err := os.Open(filepath.Join(fixtures, fixture, "bundle.tar.gz"))
-	check(t, err)
+	noError(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
-	check(t, err)
+	noError(t, err)
 	var out []file
 	for r := tar.NewReader(z); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			return out
 		}
-		check(t, err)
+		noError(t, err)
 		if h.Typeflag != tar.TypeReg {
 			continue
 		}
 		text, err := io.ReadAll(r)
-		check(t, err)
+		noError(t, err)
 		_, name, ok := strings.Cut(h.Name, "/")
 		if !ok {
 			t.Fatal("not wrapped: ", h.Name)
@@ -127,11 +127,11 @@ func packTar(t testing.TB, files ...file) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
-		check(t, w.WriteHeader(&tar.Header{Name: f.name, Size: int64(len(f.text)), Mode: 0o644}))
+		noError(t, w.WriteHeader(&tar.Header{Name: f.name, Size: int64(len(f.text)), Mode: 0o644}))
 		_, err := io.WriteString(w, f.text)
-		check(t, err)
+		noError(t, err)
 	}
-	check(t, w.Close())
+	noError(t, w.Close())
 	return b.Bytes()
 }
 
@@ -140,15 +140,15 @@ func packGzip(t testing.TB, in []byte) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	_, err := w.Write(in)
-	check(t, err)
-	check(t, w.Close())
+	noError(t, err)
+	noError(t, w.Close())
 	return b.Bytes()
 }
 
 func packZstd(t testing.TB, in []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
-	check(t, err)
+	noError(t, err)
 	return w.EncodeAll(in, nil)
 }
 
@@ -158,11 +158,11 @@ func packZip(t testing.TB, files ...file) []byte {
 	w := zip.NewWriter(&b)
 	for _, f := range files {
 		e, err := w.Create(f.name)
-		check(t, err)
+		noError(t, err)
 		_, err = io.WriteString(e, f.text)
-		check(t, err)
+		noError(t, err)
 	}
-	check(t, w.Close())
+	noError(t, w.Close())
 	return b.Bytes()
 }
 

@@ -49,9 +49,9 @@ func (p *tape) packet(device string, ttl uint8, from, to netip.Addr, protocol la
 	if s, ok := l.(interface {
 		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
 	}); ok {
-		check(p.t, s.SetNetworkLayerForChecksum(ip))
+		noError(p.t, s.SetNetworkLayerForChecksum(ip))
 	}
-	check(p.t, gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, l, gopacket.Payload(payload)))
+	noError(p.t, gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, l, gopacket.Payload(payload)))
 	p.w.Packet(p.on(device), pcap.Packet{Time: p.at.UnixNano(), Length: len(b.Bytes()), Data: b.Bytes()})
 	p.at = p.at.Add(100 * time.Microsecond)
 }
@@ -127,6 +127,6 @@ func (p *tape) close(backend string) {
 
 func (p *tape) bytes() string {
 	p.t.Helper()
-	check(p.t, p.w.Close())
+	noError(p.t, p.w.Close())
 	return p.b.String()
 }

@@ -62,7 +62,7 @@ func TestPacking(t *testing.T) {
 // packers write files to a path in each form that a bundle may have.
 func packers(t testing.TB, files []file) map[string]func(path string) {
 	save := func(pack func() []byte) func(string) {
-		return func(path string) { check(t, os.WriteFile(path, pack(), 0o644)) }
+		return func(path string) { noError(t, os.WriteFile(path, pack(), 0o644)) }
 	}
 	return map[string]func(string){
 		"x.tar":     save(func() []byte { return packTar(t, files...) }),

@@ -142,7 +142,7 @@ Several are read as one case.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(a.askCommand(), a.inspectCommand(), a.pcapCommand(), a.loadCommand(), a.sqlCommand(), a.testCommand(), a.reportCommand(), a.versionCommand())
+	root.AddCommand(a.askCommand(), a.checkCommand(), a.diffCommand(), a.reportCommand(), a.inspectCommand(), a.pcapCommand(), a.loadCommand(), a.sqlCommand(), a.testCommand(), a.versionCommand())
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

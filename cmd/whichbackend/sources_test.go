@@ -90,7 +90,7 @@ func TestDatabaseWithCaptures(t *testing.T) {
 // TestStandardInput reads an archive and a listing from standard input.
 func TestStandardInput(t *testing.T) {
 	text, err := os.ReadFile(fixtures + "/swarm/bundle.tar.gz")
-	check(t, err)
+	noError(t, err)
 	want := connections(t, cli(t, "ask", fixtures+"/swarm/bundle.tar.gz", "-o", "json"))
 	for range 2 { // nothing is kept of it
 		if got := connections(t, cliIn(t, string(text), "ask", "-", "-o", "json")); got != want {

@@ -18,7 +18,7 @@ func TestSQLOnlyReads(t *testing.T) {
 	db := filepath.Join(dir, "case.db")
 	must(t, 0, "load", smallCase(t), "--db", db)
 	before, err := os.ReadFile(db)
-	check(t, err)
+	noError(t, err)
 	for _, s := range []string{
 		"INSERT INTO meta VALUES ('a', 1)", "UPDATE socket SET line = 1", "DELETE FROM socket", "DROP VIEW sockets", "CREATE TABLE x (y)",
 		"CREATE TEMP TABLE x (y)", "WITH x AS (SELECT 1) DELETE FROM socket", "REPLACE INTO meta VALUES ('a', 1)", "ALTER TABLE socket RENAME TO s",
@@ -37,7 +37,7 @@ func TestSQLOnlyReads(t *testing.T) {
 		}
 	}
 	after, err := os.ReadFile(db)
-	check(t, err)
+	noError(t, err)
 	if string(before) != string(after) {
 		t.Error("the database has changed")
 	}
@@ -55,7 +55,7 @@ func TestSQLFormats(t *testing.T) {
 	dir := smallCase(t)
 	statement := "SELECT local, remote, pid, line, 'a\"b,c|d' AS text FROM sockets WHERE state = 'ESTABLISHED' ORDER BY local"
 	var rows []map[string]any
-	check(t, json.Unmarshal([]byte(must(t, 0, "sql", dir, statement, "-o", "json").out), &rows))
+	noError(t, json.Unmarshal([]byte(must(t, 0, "sql", dir, statement, "-o", "json").out), &rows))
 	if len(rows) != 2 || rows[0]["local"] != "10.244.0.13:52372" || rows[0]["pid"] != nil || rows[0]["line"] != 3.0 || rows[0]["text"] != `a"b,c|d` {
 		t.Errorf("%v", rows)
 	}
@@ -101,7 +101,7 @@ func TestSchemaDocument(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile("../../docs/schema.md")
-	check(t, err)
+	noError(t, err)
 	queries := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1)
 	if len(queries) < 2 {
 		t.Fatal("no queries in docs/schema.md")

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -128,7 +128,7 @@ func (a *app) printResults(all []expect.Result) error {
 		switch a.output {
 		case "github":
 			if !r.OK() {
-				fmt.Fprintf(a.stdout, "::error file=%s::%s\n", githubProperty(r.File), githubEscape(title+": "+render.Clean(strings.Join(r.Why, "; "))))
+				fmt.Fprintln(a.stdout, render.GitHubError(r.File, title+": "+strings.Join(r.Why, "; ")))
 			}
 		default:
 			fmt.Fprintf(a.stdout, "%s %d - %s\n", word, i+1, title)
@@ -150,58 +150,19 @@ func (a *app) printResults(all []expect.Result) error {
 	return nil
 }
 
-// githubEscape keeps a text inside one workflow command.
-func githubEscape(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
-}
-
-// githubProperty keeps a text inside one property of a workflow command.
-func githubProperty(s string) string {
-	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(githubEscape(render.Clean(s)))
-}
-
-type junitSuite struct {
-	XMLName  xml.Name    `xml:"testsuite"`
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Failure *junitFailure `xml:"failure,omitempty"`
-}
-
-type junitFailure struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-// cleanLines joins texts into lines, none of which can bring its own.
-func cleanLines(list []string) string {
-	var b strings.Builder
-	for _, s := range list {
-		b.WriteString(render.Clean(s) + "\n")
-	}
-	return b.String()
-}
-
 // writeJUnit writes the results for CI systems.
 func writeJUnit(file string, all []expect.Result) error {
-	s := junitSuite{Name: "whichbackend test", Tests: len(all)}
+	s := &render.Suite{Name: "whichbackend test"}
 	for _, r := range all {
-		c := junitCase{Class: render.Clean(r.File), Name: render.Clean(r.Question.Title())}
+		var failure *render.Reason
 		if !r.OK() {
-			s.Failures++
-			c.Failure = &junitFailure{Message: render.Clean(r.Why[0]), Text: cleanLines(r.Why)}
+			failure = render.Failed(r.Why)
 		}
-		s.Cases = append(s.Cases, c)
+		s.Add(r.File, r.Question.Title(), failure, nil)
 	}
-	out, err := xml.MarshalIndent(s, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	if err := render.JUnit(&b, s); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append([]byte(xml.Header), append(out, '\n')...), 0o644)
+	return os.WriteFile(file, b.Bytes(), 0o644)
 }

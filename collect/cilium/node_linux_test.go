@@ -165,4 +165,5 @@ func (p *problems) Translation(*record.Translation) {}
 func (p *problems) Service(*record.Service)         {}
 func (p *problems) Owner(*record.Owner)             {}
 func (p *problems) Address(*record.Address)         {}
+func (p *problems) Reading(*record.Reading)         {}
 func (p *problems) Problem(r *record.Problem)       { *p = append(*p, r.Why+": "+r.Text) }

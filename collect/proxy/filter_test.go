@@ -31,6 +31,7 @@ func (r *records) Translation(t *record.Translation) { r.add(*t) }
 func (r *records) Service(s *record.Service)         { r.add(*s) }
 func (r *records) Owner(o *record.Owner)             { r.add(*o) }
 func (r *records) Address(a *record.Address)         { r.add(*a) }
+func (r *records) Reading(x *record.Reading)         { r.add(*x) }
 func (r *records) Problem(p *record.Problem)         { r.Problems = append(r.Problems, p.Why+": "+p.Text) }
 
 func analyze(t *testing.T, text []byte) *records {

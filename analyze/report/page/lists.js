@@ -32,7 +32,7 @@ function serviceCard(s, i) {
     s.spread.length ? el("table", {class: "spread"}, el("thead", {}, el("tr", {}, ["Backend", "", "Has", "Expected", "Weight"].map(h => el("th", {scope: "col"}, h)))),
       el("tbody", {}, s.spread.slice(0, 40).map(p => spreadRow(p, settled, most)))) : el("p", {class: "empty"}, "No backend is known."),
     s.spread.length > 40 ? el("p", {class: "dim"}, count(s.spread.length - 40, "more backend")) : "",
-    el("p", {class: "dim small"}, verdicts, open > 0 ? `; ${number(open)} not settled` : "", s.uneven ? `; no expected share: ${s.uneven}` : ""),
+    el("p", {class: "dim small"}, verdicts, open > 0 ? `; ${number(open)} not settled` : "", s.uneven ? `; no expected share: ${s.uneven}` : "", s.chance && s.spread.length > 1 ? `; ${s.chance}` : ""),
     s.listings ? el("details", {}, el("summary", {}, count(s.listed, "listing") + " of its backends"), el("ul", {class: "small"}, s.listings.map(l => el("li", {}, el("b", {}, l.from), ` names ${count(l.backends, "backend")}`, l.complete ? "" : " and may not be whole", el("span", {class: "dim wrap"}, " " + joined(l.place, l.artifact + (l.line ? ":" + l.line : "") + (l.pointer ? "#" + l.pointer : "")))))),
       s.listed > s.listings.length ? el("p", {class: "dim small"}, `and ${number(s.listed - s.listings.length)} more`) : "") : "");
 }

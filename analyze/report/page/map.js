@@ -204,7 +204,7 @@ function choose(n) {
   if (n.idle) return byId("services").scrollIntoView();
   if (n.verdict) return narrow({v: n.verdict});
   if (n.find === "direct" && n.column === "service") return narrow({m: "direct"});
-  narrow({q: n.find});
+  narrow({q: /^(no name|no namespace|host not known|not known)$/.test(n.find) ? "" : n.find});
 }
 
 function mapSection() {
