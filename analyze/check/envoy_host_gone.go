@@ -36,7 +36,7 @@ type endpointsOf struct {
 }
 
 func findEnvoyHostsGone(k *Case) (found []Finding, judged bool) {
-	services, pods := k.endpointsByName(), k.podNetworks()
+	services, pods := k.endpointsByName(), k.networksOfPods()
 	groups, active, places := groupsOf[goneKey]{}, map[goneKey]int64{}, map[goneKey]map[record.Scope]bool{}
 	for _, s := range k.Services() {
 		e := services[s.Namespace+"/"+s.Name]
