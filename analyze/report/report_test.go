@@ -143,7 +143,8 @@ func TestFinding(t *testing.T) {
 // TestDeterministic holds two pages of one bundle against each other.
 func TestDeterministic(t *testing.T) {
 	path := fixtures + "/swarm/bundle.tar.gz"
-	if written(t, opened(t, path)) != written(t, opened(t, path)) {
+	one, two := written(t, opened(t, path)), written(t, opened(t, path))
+	if one != two {
 		t.Error("one bundle gives two pages")
 	}
 }

@@ -150,7 +150,7 @@ function patterns() {
 
 function bar(n, width, map) {
   const right = n.column === "backend", middle = n.column === "service";
-  const state = !right ? "plain" : n.flags ? "bad" : n.verdict === "none" ? "none" : n.verdict ? "weak" : "fine";
+  const state = !right ? "plain" : n.flags ? "bad" : n.verdict === "none" ? "none" : n.verdict || n.idle ? "weak" : "fine";
   const x = right ? n.x + NARROW + 8 : middle ? n.x + NARROW + 6 : n.x - 8, y = n.y + n.box / 2;
   const most = middle ? Math.floor((width * 0.24 - 30) / 6.3) : Math.floor((Math.min(300, width * 0.24) - 14) / 6.4);
   const tail = number(n.n) + (right ? shareText(n, map) : "") + (n.flags ? " · " + [...n.flags].join(", ") : "");
