@@ -1,10 +1,13 @@
 package report
 
 import (
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"whichbackend/analyze/load"
 )
 
 // TestMarks finds what proves a line in the notations of listings, and nothing
@@ -228,5 +231,22 @@ func TestEmpty(t *testing.T) {
 	html := written(t, opened(t, bundle(t, map[string]string{"node1/conntrack.txt": "conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n"})))
 	if d := dataOf(t, html); d.Table.Count != 0 {
 		t.Errorf("%d connections", d.Table.Count)
+	}
+}
+
+// TestNote shows what a manifest notes, and keeps it in a database.
+func TestNote(t *testing.T) {
+	dir := bundle(t, map[string]string{
+		"manifest.yaml":       "whichbackend: 1\ncreated: 2026-11-23T08:14:00Z\nnote: ticket 4711\n",
+		"node1/conntrack.txt": crowd(3),
+	})
+	db := filepath.Join(t.TempDir(), "case.db")
+	if _, _, err := load.Into(db, []string{dir}, load.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, paths := range [][]string{{dir}, {db}, {db, fixtures + "/swarm/bundle.tar.gz"}} {
+		if html := written(t, opened(t, paths...)); !strings.Contains(html, `"note":"ticket 4711"`) {
+			t.Errorf("%v: the note is lost", paths)
+		}
 	}
 }
