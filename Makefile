@@ -23,7 +23,7 @@ LDFLAGS   = -s -w -X main.version=$(VERSION)
 .PHONY: all demo test bench record lint fuzz clean compiler pip envoy mermaid cluster-test cluster-up
 all: bin/whichbackend bin/whichbackend-collect
 
-SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql') go.mod go.sum
+SOURCES := $(shell find cmd collect analyze store -name '*.go' -o -name '*.sql' -o -path '*/report/page/*') go.mod go.sum
 
 bin/whichbackend: $(SOURCES) | compiler
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/whichbackend

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf16"
 
@@ -115,14 +116,17 @@ func hostile(t testing.TB) string {
 	return bundle(t, map[string]string{
 		"node1/conntrack.txt": "tcp      6 86374 ESTABLISHED src=10.244.0.13 dst=10.96.72.53 sport=52372 dport=80 src=10.244.0.6 dst=10.244.0.13 sport=80 dport=52372 [ASSURED] mark=0 use=1\n" +
 			"tcp      6 86374 ESTABLISHED src=10.244.0.14 dst=10.96.72.53 sport=52373 dport=80 src=10.244.0.7 dst=10.244.0.14 sport=80 dport=52373 [ASSURED] mark=0 use=1\n",
-		"cluster/get-pods-A-o-wide.txt": "NAMESPACE   NAME   READY   STATUS    RESTARTS   AGE   IP           NODE    NOMINATED NODE   READINESS GATES\n" +
-			"default     " + hostileName + "   1/1     Running   0          5d    10.244.0.13  node1   <none>   <none>\n" +
-			"default     \"onload=\u202etxt.exe&amp;   1/1     Running   0          5d    10.244.0.6   node1   <none>   <none>\n",
+		"cluster/pods.json": `{"apiVersion": "v1", "kind": "List", "items": [` + pod(hostileName, "10.244.0.13") + "," + pod(`\"onload=\u202etxt.exe&amp;`, "10.244.0.6") + "]}",
 	})
 }
 
-// crowd is a bundle of n connections to services with three backends each.
-func crowd(t testing.TB, n int) string {
+// pod is a pod as the API shows it.
+func pod(name, ip string) string {
+	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "%s", "namespace": "default"}, "spec": {"nodeName": "node1"}, "status": {"phase": "Running", "podIP": "%s"}}`, name, ip)
+}
+
+// crowd is a conntrack table of n connections to 40 services.
+func crowd(n int) string {
 	var table strings.Builder
 	for i := range n {
 		client := fmt.Sprintf("10.244.%d.%d", i/250%200, i%250+1)
@@ -130,8 +134,32 @@ func crowd(t testing.TB, n int) string {
 		server := fmt.Sprintf("10.245.%d.%d", i%40, i*7%3+1)
 		fmt.Fprintf(&table, "tcp      6 86374 ESTABLISHED src=%s dst=%s sport=%d dport=80 src=%s dst=%s sport=8080 dport=%d [ASSURED] mark=0 use=1\n", client, service, port+i%17*100, server, client, port+i%17*100)
 	}
-	return bundle(t, map[string]string{"node1/conntrack.txt": table.String()})
+	return table.String()
 }
 
 func utf16Of(s string) []uint16     { return utf16.Encode([]rune(s)) }
 func runesOf(units []uint16) []rune { return utf16.Decode(units) }
+
+// large is the page of 100,000 connections, made once.
+var large = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "report-large")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "conntrack.txt"), []byte(crowd(100_000)), 0o600); err != nil {
+		return "", err
+	}
+	c, err := load.Open([]string{dir}, load.Options{})
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	k, err := Open(c, resolve.View{}, Asked{Tool: "whichbackend test", Bundles: []string{"crowd.tar.gz"}})
+	if err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	err = k.Write(&out)
+	return out.String(), err
+})

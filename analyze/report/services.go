@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -28,7 +29,9 @@ type service struct {
 	// Listings are what is said of its backends; Listed counts all of them.
 	Listings []source `json:"listings,omitempty"`
 	Listed   int      `json:"listed,omitempty"`
-	// Even says why no share is expected of each backend, "" when one is.
+	// Chance says how likely the backends are used at least so unevenly by chance.
+	Chance text `json:"chance,omitempty"`
+	// Uneven says why no share is expected of each backend, "" when one is.
 	Uneven string `json:"uneven,omitempty"`
 
 	counts  map[int]int // of settled connections, by backend
@@ -96,6 +99,24 @@ func (s *service) add(c *resolve.Connection, e end, verdict, client int) {
 	for _, h := range c.Hops {
 		if a, err := netip.ParseAddrPort(h.After.Destination); err == nil {
 			s.passed[a] = true
+		}
+	}
+}
+
+// chances says of each service whether chance explains how uneven it is.
+func (t *table) chances(c Case) {
+	at := map[rowKey]*service{}
+	for _, s := range t.services {
+		at[rowKey{protocol: string(s.Protocol), service: string(s.Address), client: string(s.Name)}] = s
+	}
+	for _, x := range c.Spreads() {
+		s := at[rowKey{protocol: x.Protocol, service: render.Address(x.Service), client: named(x.Service)}]
+		switch {
+		case s == nil:
+		case x.Untested != "":
+			s.Chance = text("not tested against chance: " + x.Untested)
+		default:
+			s.Chance = text(fmt.Sprintf("at least so uneven by chance with p = %.2g (Pearson's test, chi square %.1f, %d degrees of freedom)", x.P, x.ChiSquare, x.Freedom))
 		}
 	}
 }

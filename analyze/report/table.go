@@ -90,7 +90,7 @@ type gatherer struct {
 func newTable(c Case) *table {
 	n := len(c.Answer.Connections)
 	column := func() []int { return make([]int, n) }
-	g := gatherer{k: c, table: &table{Count: n, Protocols: []text{}, States: []text{}, Mechanisms: []text{}, Clients: []client{}, Backends: []backend{}, Ends: []end{},
+	g := gatherer{k: c, table: &table{Count: n, Protocols: []text{}, States: []text{}, Mechanisms: []text{}, Clients: []client{}, Backends: []backend{}, Ends: []end{}, services: []*service{},
 		Protocol: column(), State: column(), Mechanism: column(), Client: column(), Port: column(), Service: column(), End: column(), Verdict: column(), rows: map[rowKey]int{}},
 		protocols: dictionary[string]{}, states: dictionary[string]{}, mechanisms: dictionary[string]{}, clients: dictionary[client]{},
 		backends: dictionary[backend]{}, ends: dictionary[string]{}, named: dictionary[serviceKey]{}, workloads: map[netip.Addr][]resolve.Held{}}
@@ -105,6 +105,7 @@ func newTable(c Case) *table {
 		}
 	}
 	g.table.spread(c)
+	g.table.chances(c)
 	return g.table
 }
 

@@ -32,7 +32,7 @@ function serviceCard(s, i) {
     s.spread.length ? el("table", {class: "spread"}, el("thead", {}, el("tr", {}, ["Backend", "", "Has", "Expected", "Weight"].map(h => el("th", {scope: "col"}, h)))),
       el("tbody", {}, s.spread.slice(0, 40).map(p => spreadRow(p, settled, most)))) : el("p", {class: "empty"}, "No backend is known."),
     s.spread.length > 40 ? el("p", {class: "dim"}, count(s.spread.length - 40, "more backend")) : "",
-    el("p", {class: "dim small"}, verdicts, open > 0 ? `; ${number(open)} not settled` : "", s.uneven ? `; no expected share: ${s.uneven}` : ""),
+    el("p", {class: "dim small"}, verdicts, open > 0 ? `; ${number(open)} not settled` : "", s.uneven ? `; no expected share: ${s.uneven}` : "", s.chance && s.spread.length > 1 ? `; ${s.chance}` : ""),
     s.listings ? el("details", {}, el("summary", {}, count(s.listed, "listing") + " of its backends"), el("ul", {class: "small"}, s.listings.map(l => el("li", {}, el("b", {}, l.from), ` names ${count(l.backends, "backend")}`, l.complete ? "" : " and may not be whole", el("span", {class: "dim wrap"}, " " + joined(l.place, l.artifact + (l.line ? ":" + l.line : "") + (l.pointer ? "#" + l.pointer : "")))))),
       s.listed > s.listings.length ? el("p", {class: "dim small"}, `and ${number(s.listed - s.listings.length)} more`) : "") : "");
 }
@@ -51,7 +51,7 @@ function artifactsSection() {
   const rest = el("div", {});
   const show = () => { body.replaceChildren(); rest.replaceChildren(); inSteps(only.checked ? troubled : all.list, 25, body, artifactRow, rest, "artifact"); };
   box.append(el("div", {class: "title"}, el("h2", {id: "artifacts-title"}, "Artifacts"), el("span", {class: "dim"}, count(all.count, "listing") + (all.count > all.list.length ? `, the first ${number(all.list.length)} shown` : "") + `; ${number(troubled.length)} with something not understood or cut`),
-    el("label", {}, only, " only these")), el("div", {class: "scroll"}, el("table", {class: "plain"}, el("thead", {}, el("tr", {}, ["Artifact", "Where it is true", "Format", "Lines", "Understood", "Ignored", "Not understood"].map(h => el("th", {scope: "col"}, h)))), body)), rest);
+    el("label", {}, only, " only these")), el("div", {class: "scroll"}, el("table", {class: "sheet"}, el("thead", {}, el("tr", {}, ["Artifact", "Where it is true", "Format", "Lines", "Understood", "Ignored", "Not understood"].map(h => el("th", {scope: "col"}, h)))), body)), rest);
   if (!all.list.length) box.append(el("p", {class: "empty"}, "The bundle holds no artifact."));
   show();
 }

@@ -1,15 +1,15 @@
 // The map has three columns; the height of a bar is its number of connections.
 const MOST = {client: 14, service: 18, backend: 26};
 const GROUPINGS = {workload: c => c.workload ? joined2(c.namespace, c.workload) : c.name || c.address, namespace: c => c.namespace || (c.name ? "no namespace" : "no name"),
-  host: c => c.host || "host not known", address: c => c.address || "not known"};
+  host: c => c.host || "host not known", network: c => c.address.includes(":") ? c.address.split(":").slice(0, 4).join(":") : c.address.replace(/\d+$/, "0/24") || "not known", address: c => c.address || "not known"};
 const joined2 = (a, b) => a && b ? a + "/" + b : b;
 
 // grouping is the finest one whose groups fit, when none is asked for.
 function grouping(rows) {
-  for (const by of ["address", "workload", "namespace", "host"]) {
+  for (const by of ["address", "workload", "namespace", "host", "network"]) {
     const seen = new Set();
     for (const row of rows) { seen.add(GROUPINGS[by](T.clients[T.client[row]])); if (seen.size > MOST.client) break; }
-    if (seen.size <= MOST.client) return by;
+    if (seen.size <= MOST.client && (by === "address" || seen.size > 1)) return by;
   }
   return "workload";
 }
@@ -36,7 +36,7 @@ function gather(rows, by) {
   };
   for (const row of rows) {
     const c = T.clients[T.client[row]], s = serviceOf(row), end = T.ends[T.end[row]], verdict = verdictOf(row);
-    const name = GROUPINGS[by](c), from = node("client", name, by === "address" && c.name ? c.name : name, {sub: by === "address" && c.name ? c.address : "", find: by === "address" ? c.address : name});
+    const name = GROUPINGS[by](c), from = node("client", name, by === "address" && c.name ? c.name : name, {sub: by === "address" && c.name ? c.address : "", find: by === "address" ? c.address : by === "network" ? name.replace("0/24", "") : name.split("/").pop()});
     const to = s.direct ? node("service", "\0direct", "no service: dialled directly", {quiet: true, find: "direct"}) : node("service", T.service[row], serviceLabel(s), {sub: joined(s.name ? s.address : "", s.protocol === "tcp" ? "" : s.protocol), service: T.service[row]});
     const settled = end.how === "one" || end.how === "several";
     link(from, to, end.how === "none" ? "none" : settled ? "fine" : "weak", verdict);
@@ -150,7 +150,7 @@ function patterns() {
 
 function bar(n, width, map) {
   const right = n.column === "backend", middle = n.column === "service";
-  const state = n.flags ? "bad" : n.verdict === "none" ? "none" : n.verdict ? "weak" : "fine";
+  const state = !right ? "plain" : n.flags ? "bad" : n.verdict === "none" ? "none" : n.verdict || n.idle ? "weak" : "fine";
   const x = right ? n.x + NARROW + 8 : middle ? n.x + NARROW + 6 : n.x - 8, y = n.y + n.box / 2;
   const most = middle ? Math.floor((width * 0.24 - 30) / 6.3) : Math.floor((Math.min(300, width * 0.24) - 14) / 6.4);
   const tail = number(n.n) + (right ? shareText(n, map) : "") + (n.flags ? " · " + [...n.flags].join(", ") : "");
@@ -204,13 +204,13 @@ function choose(n) {
   if (n.idle) return byId("services").scrollIntoView();
   if (n.verdict) return narrow({v: n.verdict});
   if (n.find === "direct" && n.column === "service") return narrow({m: "direct"});
-  narrow({q: n.find});
+  narrow({q: /^(no name|no namespace|host not known|not known)$/.test(n.find) ? "" : n.find});
 }
 
 function mapSection() {
   const option = (value, label) => el("option", {value}, label);
   byId("map").append(el("div", {class: "title"}, el("h2", {id: "map-title"}, "Map"),
-    el("label", {}, "Clients ", el("select", {id: "map-by", change: drawMap}, option("auto", "as they fit"), option("workload", "by workload"), option("namespace", "by namespace"), option("host", "by host"), option("address", "by address"))),
+    el("label", {}, "Clients ", el("select", {id: "map-by", change: drawMap}, option("auto", "as they fit"), option("workload", "by workload"), option("namespace", "by namespace"), option("host", "by host"), option("network", "by network"), option("address", "by address"))),
     el("label", {}, el("input", {type: "checkbox", id: "map-filtered", change: drawMap}), " only what the table shows"),
     el("span", {class: "dim", id: "map-by-said"}), legend()), el("div", {id: "map-box"}));
 }

@@ -8,7 +8,7 @@ function facts() {
     svg("rect", {class: "c-bad", x: 100 * share(c.understood + c.ignored), width: 100 * share(c.unknown), height: 6}));
   return el("dl", {class: "facts"},
     fact("Bundle", a.inputs.map(i => el("div", {}, el("b", {class: "wrap"}, i.path), i.created ? el("span", {class: "dim"}, " recorded " + i.created) : "",
-      i.note ? el("div", {class: "note"}, i.note) : "", i.sha256 ? el("div", {class: "dim mono wrap small"}, "sha256 " + i.sha256) : ""))),
+      i.note ? el("div", {class: "note"}, i.note) : "", i.sha256 ? el("div", {class: "dim mono small", title: "sha256 " + i.sha256}, "sha256 " + i.sha256.slice(0, 16) + "…") : ""))),
     fact("Moment", a.first ? (a.first === a.last ? a.first : a.first + " to " + a.last) : "no manifest tells when it was recorded",
       a.at ? el("div", {}, "asked for with --at " + a.at) : "", a.elsewhen ? el("div", {class: "dim"}, count(a.elsewhen, "artifact") + " of other moments; --at shows those") : ""),
     fact("Hosts", folded(a.hosts.map(h => el("div", {}, h.name || "unnamed host", el("span", {class: "dim"}, " " + count(h.count, "artifact") + (h.first ? ", from " + h.first.slice(11, 19) : "")))), 6, "host")),

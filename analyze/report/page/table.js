@@ -75,6 +75,7 @@ function refresh() {
   const box = byId("rows");
   box.setAttribute("aria-rowcount", shown.length + 1);
   byId("counted").textContent = shown.length === T.count ? count(T.count, "connection") : `${number(shown.length)} of ${count(T.count, "connection")}`;
+  box.style.height = shown.length * ROW + 40 + "px"; // and no more than the style allows
   byId("none-shown").hidden = shown.length > 0;
   byId("none-shown").textContent = T.count ? "No connection passes the filter." : "The bundle holds no connection.";
   byId("clear").disabled = !tests.length;
