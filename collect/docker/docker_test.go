@@ -73,6 +73,7 @@ type sink struct {
 	said []string
 }
 
+func (k *sink) Reading(*record.Reading)   {}
 func (k *sink) Problem(p *record.Problem) { k.t.Errorf("not understood: %+v", p) }
 
 func (k *sink) Owner(o *record.Owner) {
