@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"whichbackend/analyze/diff"
 	"whichbackend/analyze/resolve"
@@ -104,7 +105,7 @@ func headline(d *diff.Diff, s *diff.Step) []string {
 	a, b := d.Moments[s.Step-1], d.Moments[s.Step]
 	first := a.Input + " -> " + b.Input
 	if s.Apart != "" {
-		first += ", " + s.Apart + " apart"
+		first += ", " + shortTime(s.Apart) + " apart"
 	}
 	what := []string{count(s.Same, "connection") + " as before"}
 	for _, x := range []struct {
@@ -117,6 +118,15 @@ func headline(d *diff.Diff, s *diff.Step) []string {
 		}
 	}
 	return []string{first, strings.Join(what, ", ")}
+}
+
+// shortTime is a duration as a person reads it.
+func shortTime(s string) string {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return s
+	}
+	return d.Round(100 * time.Millisecond).String()
 }
 
 // blocks are the parts of one step, in the order in which they matter.

@@ -30,7 +30,8 @@ type resolver struct {
 	crossed      bool // and captures recognised some of them on two sides
 	seenFrom     map[netip.AddrPort][]view
 	crossingMemo map[netip.AddrPort][]record.Translation
-	usedFlows    map[int]bool // conversations in captures that some path explains
+	routers      map[netip.Addr]*place // see soleRouter
+	usedFlows    map[int]bool          // conversations in captures that some path explains
 	// mixed are tuples that a path has between two rewritings: the kernel shows
 	// a reply with one of them undone and not yet the other.
 	mixed map[record.Tuple]bool
@@ -51,7 +52,7 @@ func newResolver(w *world) *resolver {
 	return &resolver{world: w, cut: map[string]int{}, byPlace: map[*place][]record.Socket{}, used: map[record.Pos]bool{},
 		usedSockets: map[socketKey]bool{}, memo: map[netip.AddrPort][]record.Translation{}, quoted: map[record.Pos]string{},
 		chosen: map[choiceKey]choices{}, takenAt: map[takenKey]takenBy{}, groups: map[legsKey]legs{}, counted: map[*place]map[record.Tuple][2]*record.Socket{}, locals: map[*place]map[netip.AddrPort][]record.Socket{},
-		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, crossingMemo: map[netip.AddrPort][]record.Translation{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
+		legs: map[socketKey]bool{}, inbound: map[*place]bool{}, seenFrom: map[netip.AddrPort][]view{}, crossingMemo: map[netip.AddrPort][]record.Translation{}, routers: map[netip.Addr]*place{}, usedFlows: map[int]bool{}, mixed: map[record.Tuple]bool{}}
 }
 
 // keep remembers the first error of look-ups in the middle of an answer; the

@@ -147,12 +147,36 @@ func (r *resolver) order(c *conn, cur record.Tuple, at, p *place) (order int, we
 			return farPlace, false, true
 		}
 	}
+	// Nobody holds the address any more: the one host that routes to its network
+	// saw the connection arrive there.
+	if r.unheld(dst) && r.soleRouter(dst) == p {
+		return otherPlace, true, true
+	}
 	// Another host, and nothing ties it to the connection. Where the client's
 	// own host recorded its tables, theirs is the word.
 	if r.hasTables(c.host) || len(r.owners[dst]) > 0 || len(r.holders(dst, "")) > 0 {
 		return 0, false, false
 	}
 	return otherPlace, true, true
+}
+
+// soleRouter is the one host whose own network an address lies in, nil when
+// there is none or more than one.
+func (r *resolver) soleRouter(a netip.Addr) *place {
+	if p, ok := r.routers[a]; ok {
+		return p
+	}
+	var found []*place
+	for _, p := range r.places {
+		if p.kind == record.ScopeHost && p.routes(a) {
+			found = append(found, p)
+		}
+	}
+	r.routers[a] = nil
+	if len(found) == 1 {
+		r.routers[a] = found[0]
+	}
+	return r.routers[a]
 }
 
 // behind tells whether a table of another place than the one that rewrote the

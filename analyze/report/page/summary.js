@@ -42,12 +42,16 @@ function verdictCounts() {
 
 function missing() {
   const a = data.about, gaps = data.gaps.map((g, i) => ({...g, i})).sort((x, y) => y.count - x.count || x.i - y.i);
-  const block = (title, list) => list.length ? el("div", {class: "lack"}, el("h3", {}, title + " (" + number(list.length) + ")"), el("ul", {}, folded(list, 4, "line"))) : "";
+  const recorded = m => el("li", {}, el("b", {}, joined(m.host, m.what)), ` ${m.because}`, m.detail ? el("span", {class: "dim"}, ": " + m.detail) : "");
+  const absent = m => m.because === "not-found"; // of what a host simply does not have, the number is enough
+  const block = (title, most, list) => list.length ? el("div", {class: "lack"}, el("h3", {}, title + " (" + number(list.length) + ")"), 
+    most ? el("ul", {}, folded(list, most, "line")) : el("details", {class: "more"}, el("summary", {}, "list"), el("ul", {}, list))) : "";
   const out = [
-    block("Could not be recorded", a.missing.map(m => el("li", {}, el("b", {}, joined(m.host, m.what)), ` ${m.because}`, m.detail ? el("span", {class: "dim"}, ": " + m.detail) : ""))),
-    block("Would settle more", gaps.map(g => el("li", {}, el("b", {}, g.missing), el("span", {class: "dim"}, ` ${g.effect || ""}; ${count(g.count, "connection")}`), g.command ? copyable(g.command) : ""))),
-    block("Rules that could not judge", data.unjudged.map(u => el("li", {}, el("b", {}, u.id), el("span", {class: "dim"}, `: ${u.finds}. Needs ${u.needs}`)))),
-    block("Warnings", a.warnings.map(w => el("li", {}, w)))].filter(Boolean);
+    block("Could not be recorded", 4, a.missing.filter(m => !absent(m)).map(recorded)),
+    block("Would settle more", 4, gaps.map(g => el("li", {}, el("b", {}, g.missing), el("span", {class: "dim"}, ` ${g.effect || ""}; ${count(g.count, "connection")}`), g.command ? copyable(g.command) : ""))),
+    block("Rules that could not judge", 0, data.unjudged.map(u => el("li", {}, el("b", {}, u.id), el("span", {class: "dim"}, `: ${u.finds}. Needs ${u.needs}`)))),
+    block("Not on the hosts", 0, a.missing.filter(absent).map(recorded)),
+    block("Warnings", 4, a.warnings.map(w => el("li", {}, w)))].filter(Boolean);
   return el("div", {class: "missing"}, el("h2", {}, "What is missing"), out.length ? out : el("p", {class: "empty"}, "Nothing: all was recorded, every connection is settled, and every rule could judge."));
 }
 
