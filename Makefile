@@ -45,6 +45,10 @@ demo: all
 	@bin/whichbackend ask fixtures/walkthrough/swarm/transcript.txt
 	@echo; echo "== every connection of the Swarm recording"; echo
 	@bin/whichbackend ask fixtures/swarm/bundle.tar.gz --from 10.0.1.0/24
+	@echo; echo "== before and after a backend was replaced: whichbackend diff fixtures/rolling-restart/{before,after}/bundle.tar.gz"; echo
+	@bin/whichbackend diff fixtures/rolling-restart/before/bundle.tar.gz fixtures/rolling-restart/after/bundle.tar.gz || test $$? = 3
+	@echo; echo "== a page to look at: whichbackend report fixtures/rolling-restart/after/bundle.tar.gz -o bin/report.html"; echo
+	@bin/whichbackend report fixtures/rolling-restart/after/bundle.tar.gz -o bin/report.html
 
 pip:
 	@if [ "$$(id -u)" = 0 ] && ! python3 -m pip --version >/dev/null 2>&1 && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-pip >/dev/null; fi || test -z "$$CI"
