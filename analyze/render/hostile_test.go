@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"whichbackend/analyze/check"
+	"whichbackend/analyze/diff"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -84,6 +85,10 @@ func FuzzHostile(f *testing.F) {
 		read(t, "testdata/findings.json", found)
 		poison(reflect.ValueOf(found), s)
 		checkFindings(t, found)
+		d := new(diff.Diff)
+		read(t, "testdata/diff.json", d)
+		poison(reflect.ValueOf(d), s)
+		checkDiff(t, d)
 		checkRows(t, Table{Columns: []string{s, s}, Rows: [][]any{{s, nil}, {int64(1), s}}})
 		checkLines(t, "x"+s)
 	})
@@ -155,6 +160,22 @@ func checkFindings(t *testing.T, r *check.Result) {
 	if n := strings.Count("\n"+text["github"], "\n::"); n != len(r.Findings) {
 		t.Errorf("github: %d commands for %d findings: %s", n, len(r.Findings), text["github"])
 	}
+}
+
+func checkDiff(t *testing.T, d *diff.Diff) {
+	t.Helper()
+	text := map[string]string{}
+	for _, format := range DiffFormats {
+		var b bytes.Buffer
+		if err := Diff(&b, d, format, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		text[format] = b.String()
+		checkVisible(t, format, text[format])
+	}
+	sameYAML(t, text["json"], text["yaml"])
+	checkCSV(t, text["csv"])
+	checkMarkdown(t, text["markdown"])
 }
 
 func checkRows(t *testing.T, table Table) {

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"whichbackend/analyze/check"
+	"whichbackend/analyze/diff"
 	"whichbackend/analyze/load"
 	"whichbackend/analyze/resolve"
 )
@@ -103,6 +104,26 @@ func TestFindings(t *testing.T) {
 	golden(t, "testdata/findings.golden", got)
 }
 
+func TestDiff(t *testing.T) {
+	d := new(diff.Diff)
+	read(t, "testdata/diff.json", d)
+	got := new(txtar.Archive)
+	add := func(name, format string, d *diff.Diff, opt Options) {
+		var b bytes.Buffer
+		if err := Diff(&b, d, format, opt); err != nil {
+			t.Fatal(err)
+		}
+		got.Files = append(got.Files, txtar.File{Name: name, Data: b.Bytes()})
+	}
+	for _, f := range DiffFormats {
+		add(f, f, d, Options{})
+	}
+	add("color", "text", d, Options{Color: true, Terminal: true, Width: 72, Height: 20})
+	same := &diff.Diff{Moments: d.Moments[:2], Steps: []diff.Step{{Step: 1, Same: 21}}}
+	add("the same", "text", same, Options{})
+	golden(t, "testdata/diff.golden", got)
+}
+
 func TestRows(t *testing.T) {
 	table := Table{Columns: []string{"artifact", "n", "x", "x", "=f"}, Rows: [][]any{
 		{"node1/conntrack.txt", int64(117), nil, 1.5, "=1+1"},
@@ -150,6 +171,8 @@ func TestUnknownFormat(t *testing.T) {
 	for _, err := range []error{
 		Answer(new(bytes.Buffer), new(resolve.Answer), "xml", Options{}),
 		Inspection(new(bytes.Buffer), new(load.Inspection), "xml", Options{}),
+		Findings(new(bytes.Buffer), new(check.Result), "xml", Options{}),
+		Diff(new(bytes.Buffer), new(diff.Diff), "xml", Options{}),
 		Rows(new(bytes.Buffer), Table{}, "xml", Options{}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), `"xml" is none of text`) {
