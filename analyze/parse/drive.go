@@ -249,7 +249,7 @@ func (d *reader) open(f *Format) {
 	d.finish()
 	s := &record.Section{ID: d.next(), Artifact: d.artifact.ID, Line: max(d.out.line, 1), Scope: d.shell.scope, Command: d.shell.command}
 	d.sections = append(d.sections, s)
-	d.out = Out{sink: d.sink, sec: s, line: d.out.line, text: d.out.text}
+	d.out = Out{sink: d.sink, artifact: d.artifact.Path, sec: s, line: d.out.line, text: d.out.text}
 	d.cur = f
 	if f == nil {
 		return

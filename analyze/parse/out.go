@@ -37,6 +37,7 @@ const (
 // and stamps every record with its position.
 type Out struct {
 	sink     Sink
+	artifact string // its path
 	sec      *record.Section
 	line     int
 	text     []byte

@@ -300,11 +300,15 @@ func (r *ssReader) hold(s record.Socket) {
 	r.held = append(r.held, s)
 }
 
-// flush emits what is kept. Sockets that nothing told to be UDP are TCP.
+// flush emits what is kept. Where neither the command nor a row told the
+// protocol, the name of the artifact may (see ssNamedUDP); else it is TCP.
 func (r *ssReader) flush() {
 	proto := r.proto
 	if proto == 0 {
 		proto = record.TCP
+		if r.out.Command() == "" && ssNamedUDP(r.out.artifact) {
+			proto = record.UDP
+		}
 	}
 	for _, s := range r.held {
 		if s.Protocol == 0 {
@@ -313,6 +317,15 @@ func (r *ssReader) flush() {
 		r.out.Socket(s)
 	}
 	r.held = r.held[:0]
+}
+
+// ssNamedUDP tells whether an artifact is called after a command that lists UDP
+// alone: ss-uanp.txt. A listing of connected UDP sockets looks like one of TCP
+// in every column, so that nothing else is left to tell.
+func ssNamedUDP(name string) bool {
+	flags, ok := strings.CutPrefix(path.Base(name), "ss-")
+	flags, _, _ = strings.Cut(flags, ".")
+	return ok && strings.Contains(flags, "u") && strings.ContainsAny(flags, "an") && strings.Trim(flags, "uanplieom46") == "" && strings.ContainsAny(flags[:1], "uan")
 }
 
 // addresses reads both addresses of a row.
