@@ -2,7 +2,6 @@ package check
 
 import (
 	"net/netip"
-	"slices"
 
 	"whichbackend/analyze/record"
 	"whichbackend/analyze/resolve"
@@ -20,6 +19,7 @@ type chosenGroup struct {
 	group[choiceGroup]
 	first *chosen
 	live  bool // some client is known to use it
+	left  bool // every client is known not to hold its connection any more
 }
 
 // chosenWith gathers the choices of one standing by cause. judged tells whether
@@ -31,19 +31,16 @@ func (k *Case) chosenWith(want standing) (out []*chosenGroup, judged bool) {
 		if x.standing != want {
 			continue
 		}
-		users := slices.DeleteFunc(slices.Clone(x.users), func(u chosenBy) bool { return want == gone && k.leftOver(u.c) })
-		if len(users) == 0 {
-			continue
-		}
-		key := choiceGroup{called(x.party), users[0].c.Protocol, x.backend}
+		key := choiceGroup{called(x.party), x.users[0].c.Protocol, x.backend}
 		g := index[key]
 		if g == nil {
-			g = &chosenGroup{group: group[choiceGroup]{key: key}, first: x}
+			g = &chosenGroup{group: group[choiceGroup]{key: key}, first: x, left: true}
 			index[key] = g
 			out = append(out, g)
 		}
 		g.at = append(g.at, x.at...)
-		for _, u := range users {
+		for _, u := range x.users {
+			g.left = g.left && k.leftOver(u.c)
 			g.add(u.c)
 			client, _ := u.c.Ends()
 			g.live = g.live || x.protocol == record.UDP || len(client) > 0

@@ -26,6 +26,9 @@ func findStaleTranslations(k *Case) (found []Finding, judged bool) {
 		switch {
 		case g.key.protocol == "udp":
 			f.Why = staleUDP
+		case g.left:
+			f.Severity = Info
+			f.Why = "The entries are left over: the sockets of the clients were listed, and none of these connections is among them. A new connection from the same port would be led to nobody until they expire."
 		case !g.live:
 			f.Severity = Warning
 			f.Why = "The entries may be left over from clients that are gone as well: no listing shows their sockets. A client that is still there waits until its own timeouts end it."

@@ -63,13 +63,17 @@ func findUnansweredBackends(k *Case) (found []Finding, judged bool) {
 		}
 		judged = true
 		lost := neighbours[t.key.address.Addr()]
-		if t.answered || len(t.list) == 0 || t.key.protocol == "udp" && !speaks[t.key.address.Port()] && len(lost) == 0 && t.refused == 0 {
+		if t.answered && !t.answersSome() || len(t.list) == 0 || t.key.protocol == "udp" && !speaks[t.key.address.Port()] && len(lost) == 0 && t.refused == 0 {
 			continue
 		}
 		found = append(found, k.unanswered(t, lost))
 	}
 	return found, judged
 }
+
+// answersSome tells whether a backend that answers leaves more SYNs without an
+// answer than a lost packet explains.
+func (t *tried) answersSome() bool { return t.key.protocol == "tcp" && len(t.list)-t.refused >= 3 }
 
 func (k *Case) unanswered(t *tried, lost []record.Pos) Finding {
 	b := k.Party(t.key.address, "")
@@ -83,10 +87,16 @@ func (k *Case) unanswered(t *tried, lost []record.Pos) Finding {
 		count = "a connection of " + who
 	}
 	f := Finding{Severity: Warning, Connections: t.connections(), Objects: []Object{object(b)}}
-	if strings.HasSuffix(who, " clients") || len(t.list) >= 3 {
+	if t.answered {
+		f.Why = "The backend answers others. Its queue of new connections may be full, or a firewall or policy may drop what these clients send."
+		f.Do = "Look at the backend's ss -ltn (Recv-Q beside Send-Q) and nstat -az TcpExtListenOverflows, and at the network policies that name these clients."
+	} else if strings.HasSuffix(who, " clients") || len(t.list) >= 3 {
 		f.Severity = Error
 	}
 	f.Title = fmt.Sprintf("%s answers nothing over %s: %s got no answer", name, t.key.protocol, count)
+	if t.answered {
+		f.Title = fmt.Sprintf("%s does not answer all over %s: %s got no answer, others did", name, t.key.protocol, count)
+	}
 	if t.refused == len(t.list) {
 		f.Title = fmt.Sprintf("%s refuses over %s: %s", name, t.key.protocol, count)
 		f.Why = "A reset or an ICMP error came back: nothing listens there, or a firewall or policy rejects."
