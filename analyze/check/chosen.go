@@ -2,7 +2,6 @@ package check
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -84,7 +83,7 @@ func (k *Case) choices() []*chosen {
 			j.judge(x)
 		}
 	}
-	slices.SortFunc(k.chosen, func(a, b *chosen) int { return strings.Compare(fmt.Sprint(a.choiceKey), fmt.Sprint(b.choiceKey)) })
+	byName(k.chosen, func(x *chosen) any { return x.choiceKey })
 	return k.chosen
 }
 

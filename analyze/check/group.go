@@ -50,8 +50,24 @@ func (m groupsOf[K]) sorted() []*group[K] {
 	for _, g := range m {
 		out = append(out, g)
 	}
-	slices.SortFunc(out, func(a, b *group[K]) int { return strings.Compare(fmt.Sprint(a.key), fmt.Sprint(b.key)) })
+	byName(out, func(g *group[K]) any { return g.key })
 	return out
+}
+
+// byName sorts a list by what of each element is printed; each is printed once.
+func byName[T any](list []T, of func(T) any) {
+	type named struct {
+		name string
+		x    T
+	}
+	all := make([]named, len(list))
+	for i, x := range list {
+		all[i] = named{fmt.Sprint(of(x)), x}
+	}
+	slices.SortStableFunc(all, func(a, b named) int { return strings.Compare(a.name, b.name) })
+	for i := range all {
+		list[i] = all[i].x
+	}
 }
 
 // clients says how many clients a list of connections has, or which one.
