@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -174,6 +175,17 @@ func TestPage(t *testing.T) {
 }
 
 // TestKeys moves through the table with the arrow keys.
+// TestPrint: on paper the table ends above what follows it, and says how many
+// rows it leaves out.
+func TestPrint(t *testing.T) {
+	b := show(t, written(t, opened(t, fixtures+"/kube-proxy-iptables/bundle.tar.gz")))
+	_, err := chromedp.Call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	b.must(err)
+	b.do(`dispatchEvent(new Event("beforeprint"))`)
+	b.is("the table is whole", `document.querySelector("#rows table").getBoundingClientRect().bottom <= document.getElementById("services").getBoundingClientRect().top`)
+	b.is("what is left out is said", `document.getElementById("rows").textContent.includes("137 more connections")`)
+}
+
 func TestKeys(t *testing.T) {
 	b := show(t, written(t, opened(t, fixtures+"/kube-proxy-iptables/bundle.tar.gz")))
 	b.do(`document.getElementById("rows").focus()`)

@@ -92,6 +92,7 @@ function drawRows(from, to) {
   if (first > 0 && from === undefined) list.push(space(first));
   for (let i = first; i < last; i++) list.push(tableRow(i));
   if (last < shown.length && to === undefined) list.push(space(shown.length - last));
+  if (last < shown.length && to !== undefined) list.push(el("tr", {class: "rest"}, el("td", {colspan: COLUMNS.length}, `and ${count(shown.length - last, "more connection")}: the page itself has them`)));
   body.replaceChildren(...list);
   box.setAttribute("aria-activedescendant", shown.length ? "row-" + active : "");
 }
