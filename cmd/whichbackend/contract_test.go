@@ -49,24 +49,11 @@ func sections(t testing.TB, path string) map[string][][]string {
 // TestAnswerDocument holds docs/answer.md against the structs and the closed sets.
 func TestAnswerDocument(t *testing.T) {
 	doc := sections(t, "../../docs/answer.md")
-	for title, v := range map[string]any{"Answer": resolve.Answer{}, "Input": resolve.Input{}, "Coverage": resolve.Coverage{}, "Connection": resolve.Connection{},
+	holdFields(t, "docs/answer.md", doc, map[string]any{"Answer": resolve.Answer{}, "Input": resolve.Input{}, "Coverage": resolve.Coverage{}, "Connection": resolve.Connection{},
 		"Party": resolve.Party{}, "Backend": resolve.Backend{}, "Socket": resolve.End{}, "Hop": resolve.Hop{}, "Side": resolve.Side{}, "Evidence": resolve.Evidence{}, "Handshake": resolve.Handshake{}, "Sighting": resolve.Sighting{},
 		"Gap": resolve.Gap{}, "Conflict": resolve.Conflict{}, "Claim": resolve.Claim{}, "Inspection": load.Inspection{}, "Inspected input": load.InputInfo{},
 		"Artifact": load.Inspected{}, "Problem": load.ProblemInfo{}, "Format": load.FormatSum{}, "Missing": load.Missing{},
-		"Capture": load.Captured{}, "Interface": load.Interface{}, "Undecoded packets": load.Undecoded{}, "Clock": load.Clock{}, "Look-alikes": load.Unused{}} {
-		var want, got []string
-		for f := range fields(reflect.TypeOf(v)) {
-			want = append(want, f)
-		}
-		for _, row := range doc[title] {
-			got = append(got, strings.Trim(row[0], "`")+" "+row[2])
-		}
-		sort.Strings(want)
-		sort.Strings(got)
-		if !slices.Equal(want, got) {
-			t.Errorf("%s: the program has %q, docs/answer.md %q", title, want, got)
-		}
-	}
+		"Capture": load.Captured{}, "Interface": load.Interface{}, "Undecoded packets": load.Undecoded{}, "Clock": load.Clock{}, "Look-alikes": load.Unused{}})
 	var verdicts, mechanisms [][]string
 	for _, v := range resolve.Verdicts {
 		verdicts = append(verdicts, []string{"`" + string(v.Verdict) + "`", backendCount[v.Verdict], v.Holds})
@@ -91,9 +78,16 @@ func TestAnswerDocument(t *testing.T) {
 // TestDiffDocument holds docs/diff.md against the structs.
 func TestDiffDocument(t *testing.T) {
 	doc := sections(t, "../../docs/diff.md")
-	for title, v := range map[string]any{"Diff": diff.Diff{}, "Moment": diff.Info{}, "Host": diff.Host{}, "Step": diff.Step{}, "Outlived": diff.Outlived{}, "Moved": diff.Moved{},
+	holdFields(t, "docs/diff.md", doc, map[string]any{"Diff": diff.Diff{}, "Moment": diff.Info{}, "Host": diff.Host{}, "Step": diff.Step{}, "Outlived": diff.Outlived{}, "Moved": diff.Moved{},
 		"Spread": diff.Spread{}, "Service change": diff.Change{}, "Finding change": diff.Finding{}, "Connection": diff.Connection{}, "Undetermined": diff.Undetermined{},
-		"Not seen": diff.NotSeen{}, "Line of the timeline": diff.Line{}, "Cell": diff.Cell{}} {
+		"Not seen": diff.NotSeen{}, "Line of the timeline": diff.Line{}, "Cell": diff.Cell{}})
+}
+
+// holdFields holds the tables of a document against the structs that it
+// describes, by the title of each table.
+func holdFields(t testing.TB, file string, doc map[string][][]string, structs map[string]any) {
+	t.Helper()
+	for title, v := range structs {
 		var want, got []string
 		for f := range fields(reflect.TypeOf(v)) {
 			want = append(want, f)
@@ -104,7 +98,7 @@ func TestDiffDocument(t *testing.T) {
 		sort.Strings(want)
 		sort.Strings(got)
 		if !slices.Equal(want, got) {
-			t.Errorf("%s: the program has %q, docs/diff.md %q", title, want, got)
+			t.Errorf("%s: the program has %q, %s %q", title, want, file, got)
 		}
 	}
 }
