@@ -259,15 +259,7 @@ func named(p resolve.Party) string {
 // evidence quotes the first positions of a finding; the rest is counted in its
 // title or connections.
 func (k *Case) evidence(list ...record.Pos) []resolve.Evidence {
-	slices.SortStableFunc(list, func(a, b record.Pos) int {
-		switch {
-		case k.Less(a, b):
-			return -1
-		case k.Less(b, a):
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, k.order)
 	list = slices.Compact(list)
 	return k.Evidence(list[:min(len(list), MaxEvidence)]...)
 }

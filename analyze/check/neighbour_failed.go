@@ -27,7 +27,7 @@ func findFailedNeighbours(k *Case) (found []Finding, judged bool) {
 	for _, s := range k.sheets("ip-neigh") {
 		judged = true
 		if s.place.Kind == record.ScopeHost {
-			hosts[s.place.Host] = unanswered(s)
+			hosts[s.place.Host] = unanswered(s.list)
 		}
 	}
 	type key struct {
@@ -80,9 +80,9 @@ func over(state string) bool {
 
 // unanswered are the neighbours that failed, and are not known by another
 // device or a later listing.
-func unanswered(s *sheet) notAnswering {
+func unanswered(list []record.Reading) notAnswering {
 	out, known := notAnswering{}, map[netip.Addr]bool{}
-	for _, r := range s.list {
+	for _, r := range list {
 		text, _, _ := strings.Cut(r.Subject, " ")
 		a, err := netip.ParseAddr(text)
 		if err != nil || r.Name != "state" {

@@ -39,15 +39,7 @@ func (k *Case) sheets(formats ...string) []*sheet {
 	}
 	out := make([]*sheet, 0, len(of))
 	for _, s := range of {
-		slices.SortStableFunc(s.list, func(a, b record.Reading) int {
-			switch {
-			case k.Less(a.Pos, b.Pos):
-				return -1
-			case k.Less(b.Pos, a.Pos):
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(s.list, func(a, b record.Reading) int { return k.order(a.Pos, b.Pos) })
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b *sheet) int { return strings.Compare(a.name, b.name) })

@@ -221,27 +221,10 @@ func idle(t record.Translation) bool {
 // neighbours are the addresses of which a neighbour table says that nobody
 // answers for them on the link, with where it says so. One that some table
 // knows is none.
-func (k *Case) neighbours() map[netip.Addr][]record.Pos {
-	list, err := k.Load.Store.Readings()
-	if err != nil {
-		k.fail(err)
-		return nil
+func (k *Case) neighbours() notAnswering {
+	var all []record.Reading
+	for _, s := range k.sheets("ip-neigh") {
+		all = append(all, s.list...)
 	}
-	out, known := map[netip.Addr][]record.Pos{}, map[netip.Addr]bool{}
-	for _, r := range list {
-		text, _, device := strings.Cut(r.Subject, " dev ")
-		a, err := netip.ParseAddr(text)
-		if err != nil || !device || r.Name != "state" || !k.Current(r.Section) {
-			continue
-		}
-		if r.Value == "FAILED" || r.Value == "INCOMPLETE" {
-			out[a] = append(out[a], r.Pos)
-		} else {
-			known[a] = true
-		}
-	}
-	for a := range known {
-		delete(out, a)
-	}
-	return out
+	return unanswered(all)
 }
