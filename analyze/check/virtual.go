@@ -33,6 +33,7 @@ type destination struct {
 	active  int64 // the most that a listing counts, -1: not said
 	shown   int   // how many listings show it
 	at      []record.Pos
+	zero    []record.Pos // where listings give it no weight
 }
 
 // virtuals are the IPVS services of the case, in the order of their listings.
@@ -71,6 +72,9 @@ func (v *virtual) shows(b record.Backend) {
 		d.weight = b.Weight // one listing that gives it a weight is enough
 	}
 	d.at = append(d.at, b.Pos)
+	if b.Weight == 0 {
+		d.zero = append(d.zero, b.Pos)
+	}
 }
 
 // destinations are those that all listings show, in the order of addresses.
