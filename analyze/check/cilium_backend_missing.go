@@ -1,6 +1,8 @@
 package check
 
 import (
+	"strings"
+
 	"net/netip"
 
 	"whichbackend/analyze/record"
@@ -26,7 +28,7 @@ type ciliumSlot struct {
 
 // danglingSlots are the slots of a node whose backends are in no table.
 type danglingSlots struct {
-	said     bool // the listing itself says so, rather than two of different moments
+	said     bool // the listing itself says so, and no other contradicts it
 	services []Listed
 	numbers  map[uint32]bool
 	at       []record.Pos
@@ -54,7 +56,8 @@ func findMissingCiliumBackends(k *Case) (found []Finding, judged bool) {
 		}
 		if !d.said {
 			f.Severity = Warning
-			f.Why = "The view of slots names backends that the view of backends lacks. Unless they went between the two listings, the datapath drops what draws such a slot (Service backend not found)."
+			f.Title = strings.Replace(f.Title, "that no table holds", "that one of its listings lacks", 1)
+			f.Why = "One listing names backends that another lacks. Unless they came or went between the two, the datapath drops what draws such a slot (Service backend not found)."
 		}
 		found = append(found, f)
 	}
@@ -79,10 +82,13 @@ func (n *ciliumNode) dangling(k *Case) (d danglingSlots, judged bool) {
 			_, held := n.backends[b.ID]
 			view := b.State != "not found" && !b.Address.IsValid() && b.ID != 0 && b.Slot > 0 && n.allBackends
 			judged = judged || said || view
-			if known[ciliumSlot{l.Address, l.Protocol, l.Inside, b.Slot}] || held || !said && !view {
+			other := held || known[ciliumSlot{l.Address, l.Protocol, l.Inside, b.Slot}]
+			if !said && (!view || other) {
 				continue
 			}
-			hit, d.said = true, d.said || said
+			// What one listing says of itself stands, but one of another moment
+			// may know better.
+			hit, d.said = true, d.said || said && !other
 			d.numbers[b.ID] = true
 			d.at = append(d.at, b.Pos)
 		}
