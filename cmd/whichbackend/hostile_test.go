@@ -57,6 +57,13 @@ func TestNoEscapes(t *testing.T) {
 	for _, format := range render.TableFormats {
 		runs = append(runs, []string{"sql", dir, "SELECT * FROM problems", "-o", format}, []string{"sql", dir, "SELECT * FROM owners", "-o", format}, []string{"sql", dir, "SELECT '" + evil + "' AS \"a" + evil + "\"", "-o", format})
 	}
+	for _, format := range render.FindingFormats {
+		runs = append(runs, []string{"check", dir, "-o", format})
+	}
+	for _, format := range render.DiffFormats {
+		runs = append(runs, []string{"diff", dir, fixtures + "/walkthrough/swarm", "-o", format}, []string{"diff", fixtures + "/walkthrough/swarm", dir, "-o", format})
+	}
+	runs = append(runs, []string{"report", dir, "-o", "-"}, []string{"check", dir, "--ignore", evil}, []string{"check", dir, "--fail-on", evil}, []string{"diff", dir, evil}, []string{"report", dir, "-o", filepath.Join(dir, "no", evil)})
 	for _, format := range []string{"text", "tap", "github"} {
 		runs = append(runs, []string{"test", expect, "-o", format})
 	}
