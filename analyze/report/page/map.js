@@ -130,12 +130,16 @@ function draw(map, columns, width) {
   const out = svg("svg", {class: "map", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "map of clients, services and backends"}, patterns());
   const heads = ["Clients", "Services", "Backends"];
   columns.forEach((c, i) => out.append(svg("text", {class: "head", x: i === 0 ? c[0].x + NARROW : i === 1 ? width / 2 : c[0].x, y: 14, "text-anchor": ["end", "middle", "start"][i]}, heads[i])));
-  const used = new Map();
-  const take = (n, side, h) => { const key = n.column + n.key + side, y = used.get(key) || 0; used.set(key, y + h); return n.y + (n.box - n.h) / 2 + y; };
+  const used = new Map(), sums = new Map(), thickness = l => Math.max(l.n * unit, 1.2);
+  const name = (n, side) => n.column + n.key + side;
+  const add = (to, key, h) => { const y = to.get(key) || 0; to.set(key, y + h); return y; };
+  for (const l of map.links) { add(sums, name(l.from, "out"), thickness(l)); add(sums, name(l.to, "in"), thickness(l)); }
+  // Thin flows are drawn thicker than they are, but not outside of their bar.
+  const take = (n, side, h) => { const key = name(n, side), fits = h * Math.min(1, n.h / sums.get(key)); return [n.y + (n.box - n.h) / 2 + add(used, key, fits), fits]; };
   map.links.sort((a, b) => a.from.y - b.from.y || a.to.y - b.to.y || (a.state < b.state ? -1 : 1));
   for (const l of map.links) {
-    const h = Math.max(l.n * unit, 1.2), x0 = l.from.x + NARROW, x1 = l.to.x, y0 = take(l.from, "out", h), y1 = take(l.to, "in", h), m = (x0 + x1) / 2;
-    out.append(svg("path", {class: "flow " + l.state, d: `M${x0},${y0}C${m},${y0} ${m},${y1} ${x1},${y1}V${y1 + h}C${m},${y1 + h} ${m},${y0 + h} ${x0},${y0 + h}Z`},
+    const x0 = l.from.x + NARROW, x1 = l.to.x, [y0, h0] = take(l.from, "out", thickness(l)), [y1, h1] = take(l.to, "in", thickness(l)), m = (x0 + x1) / 2;
+    out.append(svg("path", {class: "flow " + l.state, d: `M${x0},${y0}C${m},${y0} ${m},${y1} ${x1},${y1}V${y1 + h1}C${m},${y1 + h1} ${m},${y0 + h0} ${x0},${y0 + h0}Z`},
       svg("title", {}, `${l.from.label} → ${l.to.label}: ${count(l.n, "connection")}, ${[...l.words].join(", ")}`)));
   }
   for (const n of columns.flat()) out.append(bar(n, width, map));
