@@ -125,6 +125,9 @@ func (j *judgement) judge(x *chosen) {
 	x.party = j.k.Party(x.service, x.place.Host)
 	var control, table []resolve.Listing
 	for _, l := range j.k.Listings(x.service, x.protocol, x.place.Host) {
+		if !addressed(l.Backends) { // Cilium's view of slots has numbers alone
+			l.Complete = false
+		}
 		switch l.Source {
 		case record.FromKubernetes:
 			if len(j.nodes) == 0 || x.place.Host == "" || j.nodes[x.place.Host] {
