@@ -126,7 +126,7 @@ func (j *judgement) judge(x *chosen) {
 	var control, table []resolve.Listing
 	for _, l := range j.k.Listings(x.service, x.protocol, x.place.Host) {
 		if !addressed(l.Backends) { // Cilium's view of slots has numbers alone
-			l.Complete = false
+			continue
 		}
 		switch l.Source {
 		case record.FromKubernetes:
