@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"io"
 	"reflect"
 	"regexp"
 	"strings"
@@ -122,17 +123,25 @@ func checkAnswer(t *testing.T, a *resolve.Answer) {
 	checkMarkdown(t, text["markdown"])
 }
 
-func checkInspection(t *testing.T, in *load.Inspection) {
+// inAllForms writes a value in all of its formats, each of which must show
+// nothing invisible.
+func inAllForms[T any](t *testing.T, formats []string, write func(io.Writer, T, string, Options) error, v T) map[string]string {
 	t.Helper()
 	text := map[string]string{}
-	for _, format := range InspectFormats {
+	for _, format := range formats {
 		var b bytes.Buffer
-		if err := Inspection(&b, in, format, Options{}); err != nil {
+		if err := write(&b, v, format, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		text[format] = b.String()
 		checkVisible(t, format, text[format])
 	}
+	return text
+}
+
+func checkInspection(t *testing.T, in *load.Inspection) {
+	t.Helper()
+	text := inAllForms(t, InspectFormats, Inspection, in)
 	sameYAML(t, text["json"], text["yaml"])
 	checkCSV(t, text["csv"])
 	checkMarkdown(t, text["markdown"])
@@ -140,15 +149,7 @@ func checkInspection(t *testing.T, in *load.Inspection) {
 
 func checkFindings(t *testing.T, r *check.Result) {
 	t.Helper()
-	text := map[string]string{}
-	for _, format := range FindingFormats {
-		var b bytes.Buffer
-		if err := Findings(&b, r, format, Options{}); err != nil {
-			t.Fatal(err)
-		}
-		text[format] = b.String()
-		checkVisible(t, format, text[format])
-	}
+	text := inAllForms(t, FindingFormats, Findings, r)
 	sameYAML(t, text["json"], text["yaml"])
 	checkMarkdown(t, text["markdown"])
 	if !json.Valid([]byte(text["sarif"])) {
@@ -164,15 +165,7 @@ func checkFindings(t *testing.T, r *check.Result) {
 
 func checkDiff(t *testing.T, d *diff.Diff) {
 	t.Helper()
-	text := map[string]string{}
-	for _, format := range DiffFormats {
-		var b bytes.Buffer
-		if err := Diff(&b, d, format, Options{}); err != nil {
-			t.Fatal(err)
-		}
-		text[format] = b.String()
-		checkVisible(t, format, text[format])
-	}
+	text := inAllForms(t, DiffFormats, Diff, d)
 	sameYAML(t, text["json"], text["yaml"])
 	checkCSV(t, text["csv"])
 	checkMarkdown(t, text["markdown"])
